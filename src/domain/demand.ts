@@ -1,0 +1,21 @@
+/** What a waiting step asks of a worker. Steps that ask for the same wait in one queue. */
+import type { DesiredLabel } from './labels.ts';
+import type { TagSet } from './tags.ts';
+import { compareText } from './text.ts';
+
+export interface Demand {
+  readonly namespace: string;
+  readonly action: string;
+  readonly runsOn: TagSet;
+  /** The step's own and the run's; all required ones must hold. */
+  readonly desired: readonly DesiredLabel[];
+}
+
+/** Equal for two demands exactly when every worker answers them alike: the order of the labels plays no part. */
+export function demandKey(demand: Demand): string {
+  if (demand.desired.length === 0 && demand.runsOn.length === 0) return `${demand.namespace}\n${demand.action}`;
+  const desired = demand.desired
+    .map((label) => JSON.stringify([label.key, label.comparator, label.value, label.values, label.required, label.weight]))
+    .sort(compareText);
+  return JSON.stringify([demand.namespace, demand.action, demand.runsOn, desired]);
+}

@@ -1,0 +1,87 @@
+/** Every limit and every default time, by name, with its unit last. Settings override them one by one. */
+export interface Limits {
+  readonly tagsPerWorkerMax: number;
+  readonly runsOnMax: number;
+  readonly labelsPerWorkerMax: number;
+  readonly desiredLabelsMax: number;
+  readonly comparatorValuesMax: number;
+  readonly keyBytesMax: number;
+  readonly valueBytesMax: number;
+  readonly actionsPerWorkerMax: number;
+  readonly slotsMax: number;
+  readonly payloadBytesMax: number;
+  readonly messageBytesMax: number;
+  readonly nestingMax: number;
+  readonly progressTextCharactersMax: number;
+  readonly logLineBytesMax: number;
+  readonly logBytesPerAttemptMax: number;
+  readonly logLinesPerSecondMax: number;
+  readonly labelMessagesPerSecondMax: number;
+  readonly batchRunsMax: number;
+  readonly metadataEntriesMax: number;
+  readonly pageSizeDefault: number;
+  readonly pageSizeMax: number;
+}
+
+export const DEFAULT_LIMITS: Limits = {
+  tagsPerWorkerMax: 64,
+  runsOnMax: 32,
+  labelsPerWorkerMax: 64,
+  desiredLabelsMax: 64,
+  comparatorValuesMax: 64,
+  keyBytesMax: 128,
+  valueBytesMax: 256,
+  actionsPerWorkerMax: 256,
+  slotsMax: 10_000,
+  payloadBytesMax: 1024 * 1024,
+  messageBytesMax: 4 * 1024 * 1024,
+  nestingMax: 64,
+  progressTextCharactersMax: 255,
+  logLineBytesMax: 8 * 1024,
+  logBytesPerAttemptMax: 10 * 1024 * 1024,
+  logLinesPerSecondMax: 1000,
+  labelMessagesPerSecondMax: 10,
+  batchRunsMax: 1000,
+  metadataEntriesMax: 64,
+  pageSizeDefault: 100,
+  pageSizeMax: 1000,
+};
+
+export interface Times {
+  /** How often a worker speaks when it has nothing to say. */
+  readonly heartbeatIntervalMs: number;
+  /** A stream silent for this long is dead. */
+  readonly silenceTimeoutMs: number;
+  /** How long a worker that lost its stream keeps its assignments. */
+  readonly reconnectGraceMs: number;
+  /** From the hand-over of an assignment to the transport until step_accepted. */
+  readonly acceptTimeoutMs: number;
+  /** After a missed accept the worker gets nothing for this long, unless it speaks about its work before. */
+  readonly missedAcceptPauseMsMax: number;
+  /** How long a step waits for a worker, unless it says otherwise; 0 = for ever. */
+  readonly scheduleTimeoutMs: number;
+  /** A worker that returned a step is offered it again after this, doubling … */
+  readonly reofferPauseMs: number;
+  /** … up to this. */
+  readonly reofferPauseMsMax: number;
+  /** The first message of a stream must have come by then. */
+  readonly helloTimeoutMs: number;
+  /** A cancelled handler that does not end is closed after this, whatever it does. */
+  readonly cancelCloseMs: number;
+  /** An ended run stays in memory for this long, so that late facts and repeated requests find it without the store. */
+  readonly endedInMemoryMs: number;
+}
+
+export const DEFAULT_TIMES: Times = {
+  heartbeatIntervalMs: 5_000,
+  silenceTimeoutMs: 15_000,
+  reconnectGraceMs: 30_000,
+  acceptTimeoutMs: 10_000,
+  missedAcceptPauseMsMax: 30_000,
+  scheduleTimeoutMs: 300_000,
+  reofferPauseMs: 1_000,
+  reofferPauseMsMax: 30_000,
+  helloTimeoutMs: 5_000,
+  cancelCloseMs: 10_000,
+  endedInMemoryMs: 60_000,
+};

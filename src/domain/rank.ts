@@ -1,0 +1,56 @@
+/** Which of the workers that may take a step gets it. */
+import type { Demand } from './demand.ts';
+import type { WorkerFacts } from './feasibility.ts';
+import { labelMatches } from './labels.ts';
+import { tagsCover } from './tags.ts';
+
+export interface Rank {
+  /** Highest single weight among the matched optional labels; 0 when none matched. */
+  readonly highestWeight: number;
+  readonly weightSum: number;
+  /** False for a worker that fits only because it has no tags (LEGACY). */
+  readonly tagsCover: boolean;
+  /** Slots in use, 0 to 1. */
+  readonly slotsShareUsed: number;
+  /** Place of the worker's last assignment in the order of all assignments; 0 = never had one. */
+  readonly lastAssignSequence: number;
+  /** Order of registration: only makes the choice the same every time. */
+  readonly workerNumber: number;
+}
+
+export interface RankedWorker extends WorkerFacts {
+  readonly lastAssignSequence: number;
+  readonly workerNumber: number;
+}
+
+export function rankOf(worker: RankedWorker, demand: Demand): Rank {
+  let highestWeight = 0;
+  let weightSum = 0;
+  let matched = false;
+  for (const desired of demand.desired) {
+    if (desired.required || !labelMatches(worker.labels, desired)) continue;
+    highestWeight = matched ? Math.max(highestWeight, desired.weight) : desired.weight;
+    weightSum += desired.weight;
+    matched = true;
+  }
+  return {
+    highestWeight,
+    weightSum,
+    tagsCover: tagsCover(demand.runsOn, worker.tags),
+    slotsShareUsed: worker.slotsUsed / worker.slots,
+    lastAssignSequence: worker.lastAssignSequence,
+    workerNumber: worker.workerNumber,
+  };
+}
+
+/** Negative when `a` is the better worker. */
+export function compareRanks(a: Rank, b: Rank): number {
+  return (
+    b.highestWeight - a.highestWeight ||
+    b.weightSum - a.weightSum ||
+    Number(b.tagsCover) - Number(a.tagsCover) ||
+    a.slotsShareUsed - b.slotsShareUsed ||
+    a.lastAssignSequence - b.lastAssignSequence ||
+    a.workerNumber - b.workerNumber
+  );
+}

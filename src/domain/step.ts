@@ -1,0 +1,61 @@
+/** The life of a step: one table of transitions; anything else is refused. */
+import { type Refusal, refuse } from './refusal.ts';
+
+export type StepState =
+  | 'BLOCKED'
+  | 'PENDING'
+  | 'ASSIGNED'
+  | 'RUNNING'
+  | 'SUCCEEDED'
+  | 'FAILED'
+  | 'CRASHED'
+  | 'TIMED_OUT'
+  | 'CANCELLED'
+  | 'SKIPPED';
+
+export type StepEvent =
+  | 'READY' // nothing holds it any more
+  | 'ASSIGN'
+  | 'ACCEPT'
+  | 'RETURN' // given back, withdrawn or not accepted: no attempt used up
+  | 'RETRY' // failed or lost, and tries again at once
+  | 'BACK_OFF' // failed, and tries again later
+  | 'SUCCEED'
+  | 'FAIL'
+  | 'CRASH'
+  | 'TIME_OUT'
+  | 'CANCEL'
+  | 'SKIP';
+
+const TRANSITIONS: Record<StepState, Partial<Record<StepEvent, StepState>>> = {
+  BLOCKED: { READY: 'PENDING', FAIL: 'FAILED', CANCEL: 'CANCELLED', SKIP: 'SKIPPED' },
+  PENDING: { ASSIGN: 'ASSIGNED', FAIL: 'FAILED', TIME_OUT: 'TIMED_OUT', CANCEL: 'CANCELLED', SKIP: 'SKIPPED' },
+  ASSIGNED: { ACCEPT: 'RUNNING', RETURN: 'PENDING', CANCEL: 'CANCELLED' },
+  RUNNING: {
+    RETURN: 'PENDING',
+    RETRY: 'PENDING',
+    BACK_OFF: 'BLOCKED',
+    SUCCEED: 'SUCCEEDED',
+    FAIL: 'FAILED',
+    CRASH: 'CRASHED',
+    TIME_OUT: 'TIMED_OUT',
+    CANCEL: 'CANCELLED',
+  },
+  SUCCEEDED: {},
+  FAILED: {},
+  CRASHED: {},
+  TIMED_OUT: {},
+  CANCELLED: {},
+  SKIPPED: {},
+};
+
+const ENDED: ReadonlySet<StepState> = new Set(['SUCCEEDED', 'FAILED', 'CRASHED', 'TIMED_OUT', 'CANCELLED', 'SKIPPED']);
+
+export function stepEnded(state: StepState): boolean {
+  return ENDED.has(state);
+}
+
+/** The state after `event`, or why there is none. */
+export function nextStepState(state: StepState, event: StepEvent): StepState | Refusal {
+  return TRANSITIONS[state][event] ?? refuse('STEP_STATE', `a step that is ${state} takes no ${event}`, { state, event });
+}
