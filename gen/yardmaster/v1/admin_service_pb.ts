@@ -4,6 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_buf_validate_validate } from "../../buf/validate/validate_pb.ts";
 import type { Duration, Timestamp, Value } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Concurrency, DesiredLabel, Explanation, Priority, Run, RunState, StepDefinition, StepState, Sticky, Workflow } from "./run_pb.ts";
@@ -18,18 +19,24 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file yardmaster/v1/admin_service.proto.
  */
 export const file_yardmaster_v1_admin_service: GenFile = /*@__PURE__*/
-  fileDesc("CiF5YXJkbWFzdGVyL3YxL2FkbWluX3NlcnZpY2UucHJvdG8SDXlhcmRtYXN0ZXIudjEiKgoHV2FybmluZxIOCgZyZWFzb24YASABKAkSDwoHbWVzc2FnZRgCIAEoCSJFChVSZWdpc3RlcldvcmtlclJlcXVlc3QSDAoEbmFtZRgBIAEoCRIMCgR0YWdzGAIgAygJEhAKCG5pY2tuYW1lGAMgASgJIoUBChZSZWdpc3RlcldvcmtlclJlc3BvbnNlEiUKBndvcmtlchgBIAEoCzIVLnlhcmRtYXN0ZXIudjEuV29ya2VyEhoKEmFscmVhZHlfcmVnaXN0ZXJlZBgCIAEoCBIoCgh3YXJuaW5ncxgDIAMoCzIWLnlhcmRtYXN0ZXIudjEuV2FybmluZyIzChBHZXRXb3JrZXJSZXF1ZXN0EhEKCXdvcmtlcl9pZBgBIAEoCRIMCgRuYW1lGAIgASgJIjoKEUdldFdvcmtlclJlc3BvbnNlEiUKBndvcmtlchgBIAEoCzIVLnlhcmRtYXN0ZXIudjEuV29ya2VyIrIBChJMaXN0V29ya2Vyc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgNEhIKCnBhZ2VfdG9rZW4YAiABKAkSKgoGc3RhdGVzGAMgAygOMhoueWFyZG1hc3Rlci52MS5Xb3JrZXJTdGF0ZRIOCgZhY3Rpb24YBCABKAkSDAoEdGFncxgFIAMoCRIrCgZsYWJlbHMYBiADKAsyGy55YXJkbWFzdGVyLnYxLkRlc2lyZWRMYWJlbCJWChNMaXN0V29ya2Vyc1Jlc3BvbnNlEiYKB3dvcmtlcnMYASADKAsyFS55YXJkbWFzdGVyLnYxLldvcmtlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiFQoTV2F0Y2hXb3JrZXJzUmVxdWVzdCKOAQoUV2F0Y2hXb3JrZXJzUmVzcG9uc2USKAoHY2hhbmdlZBgBIAEoCzIVLnlhcmRtYXN0ZXIudjEuV29ya2VySAASGwoRZGVsZXRlZF93b3JrZXJfaWQYAiABKAlIABITCgljYXVnaHRfdXAYAyABKAhIABIRCgdza2lwcGVkGAQgASgISABCBwoFZXZlbnQiNwoSRHJhaW5Xb3JrZXJSZXF1ZXN0EhEKCXdvcmtlcl9pZBgBIAEoCRIOCgZyZWFzb24YAiABKAkiPAoTRHJhaW5Xb3JrZXJSZXNwb25zZRIlCgZ3b3JrZXIYASABKAsyFS55YXJkbWFzdGVyLnYxLldvcmtlciIoChNSZXN1bWVXb3JrZXJSZXF1ZXN0EhEKCXdvcmtlcl9pZBgBIAEoCSI9ChRSZXN1bWVXb3JrZXJSZXNwb25zZRIlCgZ3b3JrZXIYASABKAsyFS55YXJkbWFzdGVyLnYxLldvcmtlciI3ChNEZWxldGVXb3JrZXJSZXF1ZXN0EhEKCXdvcmtlcl9pZBgBIAEoCRINCgVmb3JjZRgCIAEoCCIuChREZWxldGVXb3JrZXJSZXNwb25zZRIWCg5yZW9wZW5lZF9zdGVwcxgBIAEoDSJ3ChJQdXRXb3JrZmxvd1JlcXVlc3QSDAoEbmFtZRgBIAEoCRIsCgVzdGVwcxgCIAMoCzIdLnlhcmRtYXN0ZXIudjEuU3RlcERlZmluaXRpb24SJQoGc3RpY2t5GAMgASgOMhUueWFyZG1hc3Rlci52MS5TdGlja3kiagoTUHV0V29ya2Zsb3dSZXNwb25zZRIpCgh3b3JrZmxvdxgBIAEoCzIXLnlhcmRtYXN0ZXIudjEuV29ya2Zsb3cSKAoId2FybmluZ3MYAiADKAsyFi55YXJkbWFzdGVyLnYxLldhcm5pbmciRAoSR2V0V29ya2Zsb3dSZXF1ZXN0EgwKBG5hbWUYASABKAkSFAoHdmVyc2lvbhgCIAEoDUgAiAEBQgoKCF92ZXJzaW9uIkAKE0dldFdvcmtmbG93UmVzcG9uc2USKQoId29ya2Zsb3cYASABKAsyFy55YXJkbWFzdGVyLnYxLldvcmtmbG93Ij0KFExpc3RXb3JrZmxvd3NSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoDRISCgpwYWdlX3Rva2VuGAIgASgJIlwKFUxpc3RXb3JrZmxvd3NSZXNwb25zZRIqCgl3b3JrZmxvd3MYASADKAsyFy55YXJkbWFzdGVyLnYxLldvcmtmbG93EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKQBgoSU2NoZWR1bGVSdW5SZXF1ZXN0Ei0KBHN0ZXAYASABKAsyHS55YXJkbWFzdGVyLnYxLlN0ZXBEZWZpbml0aW9uSAASEgoId29ya2Zsb3cYAiABKAlIABIdChB3b3JrZmxvd192ZXJzaW9uGAMgASgNSAGIAQESJQoFaW5wdXQYBCABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSFwoKaW5wdXRfanNvbhgFIAEoCUgCiAEBEg8KB3J1bnNfb24YBiADKAkSMwoOZGVzaXJlZF9sYWJlbHMYByADKAsyGy55YXJkbWFzdGVyLnYxLkRlc2lyZWRMYWJlbBIpCghwcmlvcml0eRgIIAEoDjIXLnlhcmRtYXN0ZXIudjEuUHJpb3JpdHkSJQoGc3RpY2t5GAkgASgOMhUueWFyZG1hc3Rlci52MS5TdGlja3kSMwoQc2NoZWR1bGVfdGltZW91dBgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI0ChFleGVjdXRpb25fdGltZW91dBgLIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIOCgZkZWR1cGUYDCABKAgSFAoMY29udGVudF9oYXNoGA0gASgJEhQKDGhhc2hfZXhjbHVkZRgOIAMoCRIaChJkZXBlbmRzX29uX3J1bl9pZHMYDyADKAkSLwoLY29uY3VycmVuY3kYECABKAsyGi55YXJkbWFzdGVyLnYxLkNvbmN1cnJlbmN5EhgKEHBpbl90b193b3JrZXJfaWQYESABKAkSQQoIbWV0YWRhdGEYEiADKAsyLy55YXJkbWFzdGVyLnYxLlNjaGVkdWxlUnVuUmVxdWVzdC5NZXRhZGF0YUVudHJ5EhIKCnJlcXVlc3RfaWQYEyABKAkaLwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQgYKBHdoYXRCEwoRX3dvcmtmbG93X3ZlcnNpb25CDQoLX2lucHV0X2pzb24iewoTU2NoZWR1bGVSdW5SZXNwb25zZRIfCgNydW4YASABKAsyEi55YXJkbWFzdGVyLnYxLlJ1bhIZChFhbHJlYWR5X3NjaGVkdWxlZBgCIAEoCBIoCgh3YXJuaW5ncxgDIAMoCzIWLnlhcmRtYXN0ZXIudjEuV2FybmluZyJGChNTY2hlZHVsZVJ1bnNSZXF1ZXN0Ei8KBHJ1bnMYASADKAsyIS55YXJkbWFzdGVyLnYxLlNjaGVkdWxlUnVuUmVxdWVzdCJIChRTY2hlZHVsZVJ1bnNSZXNwb25zZRIPCgdydW5faWRzGAEgAygJEh8KF2FscmVhZHlfc2NoZWR1bGVkX2NvdW50GAIgASgNIkEKDUdldFJ1blJlcXVlc3QSDgoGcnVuX2lkGAEgASgJEhAKCHdvcmtmbG93GAIgASgJEg4KBm51bWJlchgDIAEoBCIxCg5HZXRSdW5SZXNwb25zZRIfCgNydW4YASABKAsyEi55YXJkbWFzdGVyLnYxLlJ1biKYAwoPTGlzdFJ1bnNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoDRISCgpwYWdlX3Rva2VuGAIgASgJEicKBnN0YXRlcxgDIAMoDjIXLnlhcmRtYXN0ZXIudjEuUnVuU3RhdGUSEQoJYW55X3N0YXRlGAQgASgIEhAKCHdvcmtmbG93GAUgASgJEg4KBmFjdGlvbhgGIAEoCRIPCgdydW5zX29uGAcgAygJEjQKEGNyZWF0ZV90aW1lX2Zyb20YCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjIKDmNyZWF0ZV90aW1lX3RvGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIUCgxvbGRlc3RfZmlyc3QYCiABKAgSPgoIbWV0YWRhdGEYCyADKAsyLC55YXJkbWFzdGVyLnYxLkxpc3RSdW5zUmVxdWVzdC5NZXRhZGF0YUVudHJ5Gi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJNChBMaXN0UnVuc1Jlc3BvbnNlEiAKBHJ1bnMYASADKAsyEi55YXJkbWFzdGVyLnYxLlJ1bhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiUwoXTGlzdEVsaWdpYmxlUnVuc1JlcXVlc3QSEQoJd29ya2VyX2lkGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoDRISCgpwYWdlX3Rva2VuGAMgASgJIlUKGExpc3RFbGlnaWJsZVJ1bnNSZXNwb25zZRIgCgRydW5zGAEgAygLMhIueWFyZG1hc3Rlci52MS5SdW4SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIhYKBlJ1bnNPbhIMCgR0YWdzGAEgAygJInUKEFVwZGF0ZVJ1blJlcXVlc3QSDgoGcnVuX2lkGAEgASgJEikKCHByaW9yaXR5GAIgASgOMhcueWFyZG1hc3Rlci52MS5Qcmlvcml0eRImCgdydW5zX29uGAMgASgLMhUueWFyZG1hc3Rlci52MS5SdW5zT24iNAoRVXBkYXRlUnVuUmVzcG9uc2USHwoDcnVuGAEgASgLMhIueWFyZG1hc3Rlci52MS5SdW4ibgoQQ2FuY2VsUnVuUmVxdWVzdBIOCgZydW5faWQYASABKAkSJwoEbW9kZRgCIAEoDjIZLnlhcmRtYXN0ZXIudjEuQ2FuY2VsTW9kZRIOCgZyZWFzb24YAyABKAkSEQoJc3RlcF9uYW1lGAQgASgJIjQKEUNhbmNlbFJ1blJlc3BvbnNlEh8KA3J1bhgBIAEoCzISLnlhcmRtYXN0ZXIudjEuUnVuIjMKD1JldHJ5UnVuUmVxdWVzdBIOCgZydW5faWQYASABKAkSEAoIa2VlcF9waW4YAiABKAgiMwoQUmV0cnlSdW5SZXNwb25zZRIfCgNydW4YASABKAsyEi55YXJkbWFzdGVyLnYxLlJ1biIhCg9XYXRjaFJ1blJlcXVlc3QSDgoGcnVuX2lkGAEgASgJIlUKEFdhdGNoUnVuUmVzcG9uc2USJQoHY2hhbmdlZBgBIAEoCzISLnlhcmRtYXN0ZXIudjEuUnVuSAASEQoHc2tpcHBlZBgCIAEoCEgAQgcKBWV2ZW50Il0KEUV4cGxhaW5SdW5SZXF1ZXN0Eg4KBnJ1bl9pZBgBIAEoCRIRCglzdGVwX25hbWUYAiABKAkSEQoJcGFnZV9zaXplGAMgASgNEhIKCnBhZ2VfdG9rZW4YBCABKAkifgoPU3RlcEV4cGxhbmF0aW9uEhEKCXN0ZXBfbmFtZRgBIAEoCRInCgVzdGF0ZRgCIAEoDjIYLnlhcmRtYXN0ZXIudjEuU3RlcFN0YXRlEi8KC2V4cGxhbmF0aW9uGAMgASgLMhoueWFyZG1hc3Rlci52MS5FeHBsYW5hdGlvbiJcChJFeHBsYWluUnVuUmVzcG9uc2USLQoFc3RlcHMYASADKAsyHi55YXJkbWFzdGVyLnYxLlN0ZXBFeHBsYW5hdGlvbhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiWAoPTnVtYmVyZWRMb2dMaW5lEg4KBm51bWJlchgBIAEoBBIPCgdhdHRlbXB0GAIgASgNEiQKBGxpbmUYAyABKAsyFi55YXJkbWFzdGVyLnYxLkxvZ0xpbmUiXgoSR2V0U3RlcExvZ3NSZXF1ZXN0Eg4KBnJ1bl9pZBgBIAEoCRIRCglzdGVwX25hbWUYAiABKAkSEQoJcGFnZV9zaXplGAMgASgNEhIKCnBhZ2VfdG9rZW4YBCABKAkicAoTR2V0U3RlcExvZ3NSZXNwb25zZRItCgVsaW5lcxgBIAMoCzIeLnlhcmRtYXN0ZXIudjEuTnVtYmVyZWRMb2dMaW5lEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIRCgljdXRfYnl0ZXMYAyABKAQiTAoTVGFpbFN0ZXBMb2dzUmVxdWVzdBIOCgZydW5faWQYASABKAkSEQoJc3RlcF9uYW1lGAIgASgJEhIKCmxhc3RfbGluZXMYAyABKA0iWAoUVGFpbFN0ZXBMb2dzUmVzcG9uc2USEQoJc3RlcF9uYW1lGAEgASgJEi0KBWxpbmVzGAIgAygLMh4ueWFyZG1hc3Rlci52MS5OdW1iZXJlZExvZ0xpbmUiIwoPR2V0U3RhdHNSZXF1ZXN0EhAKCHdvcmtmbG93GAEgASgJIvcBCgtBY3Rpb25TdGF0cxIOCgZhY3Rpb24YASABKAkSDwoHYmxvY2tlZBgCIAEoBBIPCgdwZW5kaW5nGAMgASgEEg8KB3J1bm5pbmcYBCABKAQSEQoJc3VjY2VlZGVkGAUgASgEEg4KBmZhaWxlZBgGIAEoBBIcChRjb21wbGV0ZWRfcGVyX3NlY29uZBgHIAEoARIZChF3b3JrZXJzX2Nvbm5lY3RlZBgIIAEoDRISCgpzbG90c19mcmVlGAkgASgNEjUKEm9sZGVzdF9wZW5kaW5nX2FnZRgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiKfAQoQR2V0U3RhdHNSZXNwb25zZRIrCgdhY3Rpb25zGAEgAygLMhoueWFyZG1hc3Rlci52MS5BY3Rpb25TdGF0cxISCgpydW5zX3RvdGFsGAIgASgEEhIKCnJ1bnNfZW5kZWQYAyABKAQSNgoTZXN0aW1hdGVkX3RpbWVfbGVmdBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiI+ChVHZXRMZWFkZXJib2FyZFJlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgNEhIKCnBhZ2VfdG9rZW4YAiABKAkiPQoQTGVhZGVyYm9hcmRFbnRyeRIQCghuaWNrbmFtZRgBIAEoCRIXCg9jb21wbGV0ZWRfY291bnQYAiABKAQiYwoWR2V0TGVhZGVyYm9hcmRSZXNwb25zZRIwCgdlbnRyaWVzGAEgAygLMh8ueWFyZG1hc3Rlci52MS5MZWFkZXJib2FyZEVudHJ5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKyAQoJTmFtZXNwYWNlEgwKBG5hbWUYASABKAkSLAoKbWF0Y2hfbW9kZRgCIAEoDjIYLnlhcmRtYXN0ZXIudjEuTWF0Y2hNb2RlEiwKCXJldGVudGlvbhgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI7ChhkZWZhdWx0X3NjaGVkdWxlX3RpbWVvdXQYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iQgoTUHV0TmFtZXNwYWNlUmVxdWVzdBIrCgluYW1lc3BhY2UYASABKAsyGC55YXJkbWFzdGVyLnYxLk5hbWVzcGFjZSJDChRQdXROYW1lc3BhY2VSZXNwb25zZRIrCgluYW1lc3BhY2UYASABKAsyGC55YXJkbWFzdGVyLnYxLk5hbWVzcGFjZSI+ChVMaXN0TmFtZXNwYWNlc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgNEhIKCnBhZ2VfdG9rZW4YAiABKAkiXwoWTGlzdE5hbWVzcGFjZXNSZXNwb25zZRIsCgpuYW1lc3BhY2VzGAEgAygLMhgueWFyZG1hc3Rlci52MS5OYW1lc3BhY2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIisKE1B1cmdlUmVzdWx0c1JlcXVlc3QSFAoMY29udGVudF9oYXNoGAEgASgJIi8KFFB1cmdlUmVzdWx0c1Jlc3BvbnNlEhcKD2ZvcmdvdHRlbl9jb3VudBgBIAEoBCpaCgpDYW5jZWxNb2RlEhsKF0NBTkNFTF9NT0RFX1VOU1BFQ0lGSUVEEAASEwoPQ0FOQ0VMX01PREVfQU5ZEAESGgoWQ0FOQ0VMX01PREVfSUZfUEVORElORxACKlUKCU1hdGNoTW9kZRIaChZNQVRDSF9NT0RFX1VOU1BFQ0lGSUVEEAASFQoRTUFUQ0hfTU9ERV9MRUdBQ1kQARIVChFNQVRDSF9NT0RFX1NUUklDVBACMqMSCgxBZG1pblNlcnZpY2USXQoOUmVnaXN0ZXJXb3JrZXISJC55YXJkbWFzdGVyLnYxLlJlZ2lzdGVyV29ya2VyUmVxdWVzdBolLnlhcmRtYXN0ZXIudjEuUmVnaXN0ZXJXb3JrZXJSZXNwb25zZRJOCglHZXRXb3JrZXISHy55YXJkbWFzdGVyLnYxLkdldFdvcmtlclJlcXVlc3QaIC55YXJkbWFzdGVyLnYxLkdldFdvcmtlclJlc3BvbnNlElQKC0xpc3RXb3JrZXJzEiEueWFyZG1hc3Rlci52MS5MaXN0V29ya2Vyc1JlcXVlc3QaIi55YXJkbWFzdGVyLnYxLkxpc3RXb3JrZXJzUmVzcG9uc2USWQoMV2F0Y2hXb3JrZXJzEiIueWFyZG1hc3Rlci52MS5XYXRjaFdvcmtlcnNSZXF1ZXN0GiMueWFyZG1hc3Rlci52MS5XYXRjaFdvcmtlcnNSZXNwb25zZTABElQKC0RyYWluV29ya2VyEiEueWFyZG1hc3Rlci52MS5EcmFpbldvcmtlclJlcXVlc3QaIi55YXJkbWFzdGVyLnYxLkRyYWluV29ya2VyUmVzcG9uc2USVwoMUmVzdW1lV29ya2VyEiIueWFyZG1hc3Rlci52MS5SZXN1bWVXb3JrZXJSZXF1ZXN0GiMueWFyZG1hc3Rlci52MS5SZXN1bWVXb3JrZXJSZXNwb25zZRJXCgxEZWxldGVXb3JrZXISIi55YXJkbWFzdGVyLnYxLkRlbGV0ZVdvcmtlclJlcXVlc3QaIy55YXJkbWFzdGVyLnYxLkRlbGV0ZVdvcmtlclJlc3BvbnNlElQKC1B1dFdvcmtmbG93EiEueWFyZG1hc3Rlci52MS5QdXRXb3JrZmxvd1JlcXVlc3QaIi55YXJkbWFzdGVyLnYxLlB1dFdvcmtmbG93UmVzcG9uc2USVAoLR2V0V29ya2Zsb3cSIS55YXJkbWFzdGVyLnYxLkdldFdvcmtmbG93UmVxdWVzdBoiLnlhcmRtYXN0ZXIudjEuR2V0V29ya2Zsb3dSZXNwb25zZRJaCg1MaXN0V29ya2Zsb3dzEiMueWFyZG1hc3Rlci52MS5MaXN0V29ya2Zsb3dzUmVxdWVzdBokLnlhcmRtYXN0ZXIudjEuTGlzdFdvcmtmbG93c1Jlc3BvbnNlElQKC1NjaGVkdWxlUnVuEiEueWFyZG1hc3Rlci52MS5TY2hlZHVsZVJ1blJlcXVlc3QaIi55YXJkbWFzdGVyLnYxLlNjaGVkdWxlUnVuUmVzcG9uc2USVwoMU2NoZWR1bGVSdW5zEiIueWFyZG1hc3Rlci52MS5TY2hlZHVsZVJ1bnNSZXF1ZXN0GiMueWFyZG1hc3Rlci52MS5TY2hlZHVsZVJ1bnNSZXNwb25zZRJFCgZHZXRSdW4SHC55YXJkbWFzdGVyLnYxLkdldFJ1blJlcXVlc3QaHS55YXJkbWFzdGVyLnYxLkdldFJ1blJlc3BvbnNlEksKCExpc3RSdW5zEh4ueWFyZG1hc3Rlci52MS5MaXN0UnVuc1JlcXVlc3QaHy55YXJkbWFzdGVyLnYxLkxpc3RSdW5zUmVzcG9uc2USYwoQTGlzdEVsaWdpYmxlUnVucxImLnlhcmRtYXN0ZXIudjEuTGlzdEVsaWdpYmxlUnVuc1JlcXVlc3QaJy55YXJkbWFzdGVyLnYxLkxpc3RFbGlnaWJsZVJ1bnNSZXNwb25zZRJOCglVcGRhdGVSdW4SHy55YXJkbWFzdGVyLnYxLlVwZGF0ZVJ1blJlcXVlc3QaIC55YXJkbWFzdGVyLnYxLlVwZGF0ZVJ1blJlc3BvbnNlEk4KCUNhbmNlbFJ1bhIfLnlhcmRtYXN0ZXIudjEuQ2FuY2VsUnVuUmVxdWVzdBogLnlhcmRtYXN0ZXIudjEuQ2FuY2VsUnVuUmVzcG9uc2USSwoIUmV0cnlSdW4SHi55YXJkbWFzdGVyLnYxLlJldHJ5UnVuUmVxdWVzdBofLnlhcmRtYXN0ZXIudjEuUmV0cnlSdW5SZXNwb25zZRJNCghXYXRjaFJ1bhIeLnlhcmRtYXN0ZXIudjEuV2F0Y2hSdW5SZXF1ZXN0Gh8ueWFyZG1hc3Rlci52MS5XYXRjaFJ1blJlc3BvbnNlMAESUQoKRXhwbGFpblJ1bhIgLnlhcmRtYXN0ZXIudjEuRXhwbGFpblJ1blJlcXVlc3QaIS55YXJkbWFzdGVyLnYxLkV4cGxhaW5SdW5SZXNwb25zZRJUCgtHZXRTdGVwTG9ncxIhLnlhcmRtYXN0ZXIudjEuR2V0U3RlcExvZ3NSZXF1ZXN0GiIueWFyZG1hc3Rlci52MS5HZXRTdGVwTG9nc1Jlc3BvbnNlElkKDFRhaWxTdGVwTG9ncxIiLnlhcmRtYXN0ZXIudjEuVGFpbFN0ZXBMb2dzUmVxdWVzdBojLnlhcmRtYXN0ZXIudjEuVGFpbFN0ZXBMb2dzUmVzcG9uc2UwARJLCghHZXRTdGF0cxIeLnlhcmRtYXN0ZXIudjEuR2V0U3RhdHNSZXF1ZXN0Gh8ueWFyZG1hc3Rlci52MS5HZXRTdGF0c1Jlc3BvbnNlEl0KDkdldExlYWRlcmJvYXJkEiQueWFyZG1hc3Rlci52MS5HZXRMZWFkZXJib2FyZFJlcXVlc3QaJS55YXJkbWFzdGVyLnYxLkdldExlYWRlcmJvYXJkUmVzcG9uc2USVwoMUHV0TmFtZXNwYWNlEiIueWFyZG1hc3Rlci52MS5QdXROYW1lc3BhY2VSZXF1ZXN0GiMueWFyZG1hc3Rlci52MS5QdXROYW1lc3BhY2VSZXNwb25zZRJdCg5MaXN0TmFtZXNwYWNlcxIkLnlhcmRtYXN0ZXIudjEuTGlzdE5hbWVzcGFjZXNSZXF1ZXN0GiUueWFyZG1hc3Rlci52MS5MaXN0TmFtZXNwYWNlc1Jlc3BvbnNlElcKDFB1cmdlUmVzdWx0cxIiLnlhcmRtYXN0ZXIudjEuUHVyZ2VSZXN1bHRzUmVxdWVzdBojLnlhcmRtYXN0ZXIudjEuUHVyZ2VSZXN1bHRzUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_yardmaster_v1_run, file_yardmaster_v1_worker, file_yardmaster_v1_worker_service]);
+  fileDesc("CiF5YXJkbWFzdGVyL3YxL2FkbWluX3NlcnZpY2UucHJvdG8SDXlhcmRtYXN0ZXIudjEiKgoHV2FybmluZxIOCgZyZWFzb24YASABKAkSDwoHbWVzc2FnZRgCIAEoCSJrChVSZWdpc3RlcldvcmtlclJlcXVlc3QSFgoEbmFtZRgBIAEoCUIIukgFcgMYgAgSHgoEdGFncxgCIAMoCUIQukgNkgEKEIAgIgVyAxiACBIaCghuaWNrbmFtZRgDIAEoCUIIukgFcgMYgAgihQEKFlJlZ2lzdGVyV29ya2VyUmVzcG9uc2USJQoGd29ya2VyGAEgASgLMhUueWFyZG1hc3Rlci52MS5Xb3JrZXISGgoSYWxyZWFkeV9yZWdpc3RlcmVkGAIgASgIEigKCHdhcm5pbmdzGAMgAygLMhYueWFyZG1hc3Rlci52MS5XYXJuaW5nImEKEEdldFdvcmtlclJlcXVlc3QSGwoJd29ya2VyX2lkGAEgASgJQgi6SAVyAxiAARIWCgRuYW1lGAIgASgJQgi6SAVyAxiACDoYukgVIhMKCXdvcmtlcl9pZAoEbmFtZRABIjoKEUdldFdvcmtlclJlc3BvbnNlEiUKBndvcmtlchgBIAEoCzIVLnlhcmRtYXN0ZXIudjEuV29ya2VyIvYBChJMaXN0V29ya2Vyc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgNEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAgEj0KBnN0YXRlcxgDIAMoDjIaLnlhcmRtYXN0ZXIudjEuV29ya2VyU3RhdGVCEbpIDpIBCxBAIgeCAQQQASAAEhgKBmFjdGlvbhgEIAEoCUIIukgFcgMYgAgSHgoEdGFncxgFIAMoCUIQukgNkgEKEIAgIgVyAxiACBI2CgZsYWJlbHMYBiADKAsyGy55YXJkbWFzdGVyLnYxLkRlc2lyZWRMYWJlbEIJukgGkgEDEIAIIlYKE0xpc3RXb3JrZXJzUmVzcG9uc2USJgoHd29ya2VycxgBIAMoCzIVLnlhcmRtYXN0ZXIudjEuV29ya2VyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIVChNXYXRjaFdvcmtlcnNSZXF1ZXN0Io4BChRXYXRjaFdvcmtlcnNSZXNwb25zZRIoCgdjaGFuZ2VkGAEgASgLMhUueWFyZG1hc3Rlci52MS5Xb3JrZXJIABIbChFkZWxldGVkX3dvcmtlcl9pZBgCIAEoCUgAEhMKCWNhdWdodF91cBgDIAEoCEgAEhEKB3NraXBwZWQYBCABKAhIAEIHCgVldmVudCJOChJEcmFpbldvcmtlclJlcXVlc3QSHQoJd29ya2VyX2lkGAEgASgJQgq6SAdyBRABGIABEhkKBnJlYXNvbhgCIAEoCUIJukgGcgQYgIAEIjwKE0RyYWluV29ya2VyUmVzcG9uc2USJQoGd29ya2VyGAEgASgLMhUueWFyZG1hc3Rlci52MS5Xb3JrZXIiNAoTUmVzdW1lV29ya2VyUmVxdWVzdBIdCgl3b3JrZXJfaWQYASABKAlCCrpIB3IFEAEYgAEiPQoUUmVzdW1lV29ya2VyUmVzcG9uc2USJQoGd29ya2VyGAEgASgLMhUueWFyZG1hc3Rlci52MS5Xb3JrZXIiQwoTRGVsZXRlV29ya2VyUmVxdWVzdBIdCgl3b3JrZXJfaWQYASABKAlCCrpIB3IFEAEYgAESDQoFZm9yY2UYAiABKAgiLgoURGVsZXRlV29ya2VyUmVzcG9uc2USFgoOcmVvcGVuZWRfc3RlcHMYASABKA0imgEKElB1dFdvcmtmbG93UmVxdWVzdBIYCgRuYW1lGAEgASgJQgq6SAdyBRABGIAIEjkKBXN0ZXBzGAIgAygLMh0ueWFyZG1hc3Rlci52MS5TdGVwRGVmaW5pdGlvbkILukgIkgEFCAEQkE4SLwoGc3RpY2t5GAMgASgOMhUueWFyZG1hc3Rlci52MS5TdGlja3lCCLpIBYIBAhABImoKE1B1dFdvcmtmbG93UmVzcG9uc2USKQoId29ya2Zsb3cYASABKAsyFy55YXJkbWFzdGVyLnYxLldvcmtmbG93EigKCHdhcm5pbmdzGAIgAygLMhYueWFyZG1hc3Rlci52MS5XYXJuaW5nIlkKEkdldFdvcmtmbG93UmVxdWVzdBIYCgRuYW1lGAEgASgJQgq6SAdyBRABGIAIEh0KB3ZlcnNpb24YAiABKA1CB7pIBCoCKAFIAIgBAUIKCghfdmVyc2lvbiJAChNHZXRXb3JrZmxvd1Jlc3BvbnNlEikKCHdvcmtmbG93GAEgASgLMhcueWFyZG1hc3Rlci52MS5Xb3JrZmxvdyJHChRMaXN0V29ya2Zsb3dzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKA0SHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgCAiXAoVTGlzdFdvcmtmbG93c1Jlc3BvbnNlEioKCXdvcmtmbG93cxgBIAMoCzIXLnlhcmRtYXN0ZXIudjEuV29ya2Zsb3cSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJItoHChJTY2hlZHVsZVJ1blJlcXVlc3QSLQoEc3RlcBgBIAEoCzIdLnlhcmRtYXN0ZXIudjEuU3RlcERlZmluaXRpb25IABIeCgh3b3JrZmxvdxgCIAEoCUIKukgHcgUQARiACEgAEiYKEHdvcmtmbG93X3ZlcnNpb24YAyABKA1CB7pIBCoCKAFIAYgBARItCgVpbnB1dBgEIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZUIGukgD2AEDEhcKCmlucHV0X2pzb24YBSABKAlIAogBARIhCgdydW5zX29uGAYgAygJQhC6SA2SAQoQgCAiBXIDGIAIEj4KDmRlc2lyZWRfbGFiZWxzGAcgAygLMhsueWFyZG1hc3Rlci52MS5EZXNpcmVkTGFiZWxCCbpIBpIBAxCACBIzCghwcmlvcml0eRgIIAEoDjIXLnlhcmRtYXN0ZXIudjEuUHJpb3JpdHlCCLpIBYIBAhABEi8KBnN0aWNreRgJIAEoDjIVLnlhcmRtYXN0ZXIudjEuU3RpY2t5Qgi6SAWCAQIQARI9ChBzY2hlZHVsZV90aW1lb3V0GAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgi6SAWqAQIyABI+ChFleGVjdXRpb25fdGltZW91dBgLIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIIukgFqgECMgASDgoGZGVkdXBlGAwgASgIEh4KDGNvbnRlbnRfaGFzaBgNIAEoCUIIukgFcgMYgAgSJwoMaGFzaF9leGNsdWRlGA4gAygJQhG6SA6SAQsQkE4iBnIEGICABBIuChJkZXBlbmRzX29uX3J1bl9pZHMYDyADKAlCErpID5IBDBCQTiIHcgUQARiAARIvCgtjb25jdXJyZW5jeRgQIAEoCzIaLnlhcmRtYXN0ZXIudjEuQ29uY3VycmVuY3kSIgoQcGluX3RvX3dvcmtlcl9pZBgRIAEoCUIIukgFcgMYgAESXQoIbWV0YWRhdGEYEiADKAsyLy55YXJkbWFzdGVyLnYxLlNjaGVkdWxlUnVuUmVxdWVzdC5NZXRhZGF0YUVudHJ5Qhq6SBeaARQQgAgiB3IFEAEYgAgqBnIEGICABBIcCgpyZXF1ZXN0X2lkGBMgASgJQgi6SAVyAxiACBovCg1NZXRhZGF0YUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCDQoEd2hhdBIFukgCCAFCEwoRX3dvcmtmbG93X3ZlcnNpb25CDQoLX2lucHV0X2pzb24iewoTU2NoZWR1bGVSdW5SZXNwb25zZRIfCgNydW4YASABKAsyEi55YXJkbWFzdGVyLnYxLlJ1bhIZChFhbHJlYWR5X3NjaGVkdWxlZBgCIAEoCBIoCgh3YXJuaW5ncxgDIAMoCzIWLnlhcmRtYXN0ZXIudjEuV2FybmluZyJTChNTY2hlZHVsZVJ1bnNSZXF1ZXN0EjwKBHJ1bnMYASADKAsyIS55YXJkbWFzdGVyLnYxLlNjaGVkdWxlUnVuUmVxdWVzdEILukgIkgEFCAEQ6AciSAoUU2NoZWR1bGVSdW5zUmVzcG9uc2USDwoHcnVuX2lkcxgBIAMoCRIfChdhbHJlYWR5X3NjaGVkdWxlZF9jb3VudBgCIAEoDSJwCg1HZXRSdW5SZXF1ZXN0EhgKBnJ1bl9pZBgBIAEoCUIIukgFcgMYgAESGgoId29ya2Zsb3cYAiABKAlCCLpIBXIDGIAIEg4KBm51bWJlchgDIAEoBDoZukgWIhQKBnJ1bl9pZAoId29ya2Zsb3cQASIxCg5HZXRSdW5SZXNwb25zZRIfCgNydW4YASABKAsyEi55YXJkbWFzdGVyLnYxLlJ1biLmAwoPTGlzdFJ1bnNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoDRIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAxiAIBI6CgZzdGF0ZXMYAyADKA4yFy55YXJkbWFzdGVyLnYxLlJ1blN0YXRlQhG6SA6SAQsQQCIHggEEEAEgABIRCglhbnlfc3RhdGUYBCABKAgSGgoId29ya2Zsb3cYBSABKAlCCLpIBXIDGIAIEhgKBmFjdGlvbhgGIAEoCUIIukgFcgMYgAgSIQoHcnVuc19vbhgHIAMoCUIQukgNkgEKEIAgIgVyAxiACBI0ChBjcmVhdGVfdGltZV9mcm9tGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIyCg5jcmVhdGVfdGltZV90bxgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFAoMb2xkZXN0X2ZpcnN0GAogASgIEkkKCG1ldGFkYXRhGAsgAygLMiwueWFyZG1hc3Rlci52MS5MaXN0UnVuc1JlcXVlc3QuTWV0YWRhdGFFbnRyeUIJukgGmgEDEIAIGi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJNChBMaXN0UnVuc1Jlc3BvbnNlEiAKBHJ1bnMYASADKAsyEi55YXJkbWFzdGVyLnYxLlJ1bhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiaQoXTGlzdEVsaWdpYmxlUnVuc1JlcXVlc3QSHQoJd29ya2VyX2lkGAEgASgJQgq6SAdyBRABGIABEhEKCXBhZ2Vfc2l6ZRgCIAEoDRIcCgpwYWdlX3Rva2VuGAMgASgJQgi6SAVyAxiAICJVChhMaXN0RWxpZ2libGVSdW5zUmVzcG9uc2USIAoEcnVucxgBIAMoCzISLnlhcmRtYXN0ZXIudjEuUnVuEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIoCgZSdW5zT24SHgoEdGFncxgBIAMoCUIQukgNkgEKEIAgIgVyAxiACCKLAQoQVXBkYXRlUnVuUmVxdWVzdBIaCgZydW5faWQYASABKAlCCrpIB3IFEAEYgAESMwoIcHJpb3JpdHkYAiABKA4yFy55YXJkbWFzdGVyLnYxLlByaW9yaXR5Qgi6SAWCAQIQARImCgdydW5zX29uGAMgASgLMhUueWFyZG1hc3Rlci52MS5SdW5zT24iNAoRVXBkYXRlUnVuUmVzcG9uc2USHwoDcnVuGAEgASgLMhIueWFyZG1hc3Rlci52MS5SdW4imQEKEENhbmNlbFJ1blJlcXVlc3QSGgoGcnVuX2lkGAEgASgJQgq6SAdyBRABGIABEjEKBG1vZGUYAiABKA4yGS55YXJkbWFzdGVyLnYxLkNhbmNlbE1vZGVCCLpIBYIBAhABEhkKBnJlYXNvbhgDIAEoCUIJukgGcgQYgIAEEhsKCXN0ZXBfbmFtZRgEIAEoCUIIukgFcgMYgAgiNAoRQ2FuY2VsUnVuUmVzcG9uc2USHwoDcnVuGAEgASgLMhIueWFyZG1hc3Rlci52MS5SdW4iPwoPUmV0cnlSdW5SZXF1ZXN0EhoKBnJ1bl9pZBgBIAEoCUIKukgHcgUQARiAARIQCghrZWVwX3BpbhgCIAEoCCIzChBSZXRyeVJ1blJlc3BvbnNlEh8KA3J1bhgBIAEoCzISLnlhcmRtYXN0ZXIudjEuUnVuIi0KD1dhdGNoUnVuUmVxdWVzdBIaCgZydW5faWQYASABKAlCCrpIB3IFEAEYgAEiVQoQV2F0Y2hSdW5SZXNwb25zZRIlCgdjaGFuZ2VkGAEgASgLMhIueWFyZG1hc3Rlci52MS5SdW5IABIRCgdza2lwcGVkGAIgASgISABCBwoFZXZlbnQifQoRRXhwbGFpblJ1blJlcXVlc3QSGgoGcnVuX2lkGAEgASgJQgq6SAdyBRABGIABEhsKCXN0ZXBfbmFtZRgCIAEoCUIIukgFcgMYgAgSEQoJcGFnZV9zaXplGAMgASgNEhwKCnBhZ2VfdG9rZW4YBCABKAlCCLpIBXIDGIAgIn4KD1N0ZXBFeHBsYW5hdGlvbhIRCglzdGVwX25hbWUYASABKAkSJwoFc3RhdGUYAiABKA4yGC55YXJkbWFzdGVyLnYxLlN0ZXBTdGF0ZRIvCgtleHBsYW5hdGlvbhgDIAEoCzIaLnlhcmRtYXN0ZXIudjEuRXhwbGFuYXRpb24iXAoSRXhwbGFpblJ1blJlc3BvbnNlEi0KBXN0ZXBzGAEgAygLMh4ueWFyZG1hc3Rlci52MS5TdGVwRXhwbGFuYXRpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIlgKD051bWJlcmVkTG9nTGluZRIOCgZudW1iZXIYASABKAQSDwoHYXR0ZW1wdBgCIAEoDRIkCgRsaW5lGAMgASgLMhYueWFyZG1hc3Rlci52MS5Mb2dMaW5lIn4KEkdldFN0ZXBMb2dzUmVxdWVzdBIaCgZydW5faWQYASABKAlCCrpIB3IFEAEYgAESGwoJc3RlcF9uYW1lGAIgASgJQgi6SAVyAxiACBIRCglwYWdlX3NpemUYAyABKA0SHAoKcGFnZV90b2tlbhgEIAEoCUIIukgFcgMYgCAicAoTR2V0U3RlcExvZ3NSZXNwb25zZRItCgVsaW5lcxgBIAMoCzIeLnlhcmRtYXN0ZXIudjEuTnVtYmVyZWRMb2dMaW5lEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIRCgljdXRfYnl0ZXMYAyABKAQiYgoTVGFpbFN0ZXBMb2dzUmVxdWVzdBIaCgZydW5faWQYASABKAlCCrpIB3IFEAEYgAESGwoJc3RlcF9uYW1lGAIgASgJQgi6SAVyAxiACBISCgpsYXN0X2xpbmVzGAMgASgNIlgKFFRhaWxTdGVwTG9nc1Jlc3BvbnNlEhEKCXN0ZXBfbmFtZRgBIAEoCRItCgVsaW5lcxgCIAMoCzIeLnlhcmRtYXN0ZXIudjEuTnVtYmVyZWRMb2dMaW5lIi0KD0dldFN0YXRzUmVxdWVzdBIaCgh3b3JrZmxvdxgBIAEoCUIIukgFcgMYgAgi9wEKC0FjdGlvblN0YXRzEg4KBmFjdGlvbhgBIAEoCRIPCgdibG9ja2VkGAIgASgEEg8KB3BlbmRpbmcYAyABKAQSDwoHcnVubmluZxgEIAEoBBIRCglzdWNjZWVkZWQYBSABKAQSDgoGZmFpbGVkGAYgASgEEhwKFGNvbXBsZXRlZF9wZXJfc2Vjb25kGAcgASgBEhkKEXdvcmtlcnNfY29ubmVjdGVkGAggASgNEhIKCnNsb3RzX2ZyZWUYCSABKA0SNQoSb2xkZXN0X3BlbmRpbmdfYWdlGAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIp8BChBHZXRTdGF0c1Jlc3BvbnNlEisKB2FjdGlvbnMYASADKAsyGi55YXJkbWFzdGVyLnYxLkFjdGlvblN0YXRzEhIKCnJ1bnNfdG90YWwYAiABKAQSEgoKcnVuc19lbmRlZBgDIAEoBBI2ChNlc3RpbWF0ZWRfdGltZV9sZWZ0GAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkgKFUdldExlYWRlcmJvYXJkUmVxdWVzdBIRCglwYWdlX3NpemUYASABKA0SHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgCAiPQoQTGVhZGVyYm9hcmRFbnRyeRIQCghuaWNrbmFtZRgBIAEoCRIXCg9jb21wbGV0ZWRfY291bnQYAiABKAQiYwoWR2V0TGVhZGVyYm9hcmRSZXNwb25zZRIwCgdlbnRyaWVzGAEgAygLMh8ueWFyZG1hc3Rlci52MS5MZWFkZXJib2FyZEVudHJ5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSLcAQoJTmFtZXNwYWNlEhgKBG5hbWUYASABKAlCCrpIB3IFEAEYgAgSNgoKbWF0Y2hfbW9kZRgCIAEoDjIYLnlhcmRtYXN0ZXIudjEuTWF0Y2hNb2RlQgi6SAWCAQIQARI2CglyZXRlbnRpb24YAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CCLpIBaoBAjIAEkUKGGRlZmF1bHRfc2NoZWR1bGVfdGltZW91dBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIIukgFqgECMgAiSgoTUHV0TmFtZXNwYWNlUmVxdWVzdBIzCgluYW1lc3BhY2UYASABKAsyGC55YXJkbWFzdGVyLnYxLk5hbWVzcGFjZUIGukgDyAEBIkMKFFB1dE5hbWVzcGFjZVJlc3BvbnNlEisKCW5hbWVzcGFjZRgBIAEoCzIYLnlhcmRtYXN0ZXIudjEuTmFtZXNwYWNlIkgKFUxpc3ROYW1lc3BhY2VzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKA0SHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgCAiXwoWTGlzdE5hbWVzcGFjZXNSZXNwb25zZRIsCgpuYW1lc3BhY2VzGAEgAygLMhgueWFyZG1hc3Rlci52MS5OYW1lc3BhY2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjUKE1B1cmdlUmVzdWx0c1JlcXVlc3QSHgoMY29udGVudF9oYXNoGAEgASgJQgi6SAVyAxiACCIvChRQdXJnZVJlc3VsdHNSZXNwb25zZRIXCg9mb3Jnb3R0ZW5fY291bnQYASABKAQqWgoKQ2FuY2VsTW9kZRIbChdDQU5DRUxfTU9ERV9VTlNQRUNJRklFRBAAEhMKD0NBTkNFTF9NT0RFX0FOWRABEhoKFkNBTkNFTF9NT0RFX0lGX1BFTkRJTkcQAipVCglNYXRjaE1vZGUSGgoWTUFUQ0hfTU9ERV9VTlNQRUNJRklFRBAAEhUKEU1BVENIX01PREVfTEVHQUNZEAESFQoRTUFUQ0hfTU9ERV9TVFJJQ1QQAjKjEgoMQWRtaW5TZXJ2aWNlEl0KDlJlZ2lzdGVyV29ya2VyEiQueWFyZG1hc3Rlci52MS5SZWdpc3RlcldvcmtlclJlcXVlc3QaJS55YXJkbWFzdGVyLnYxLlJlZ2lzdGVyV29ya2VyUmVzcG9uc2USTgoJR2V0V29ya2VyEh8ueWFyZG1hc3Rlci52MS5HZXRXb3JrZXJSZXF1ZXN0GiAueWFyZG1hc3Rlci52MS5HZXRXb3JrZXJSZXNwb25zZRJUCgtMaXN0V29ya2VycxIhLnlhcmRtYXN0ZXIudjEuTGlzdFdvcmtlcnNSZXF1ZXN0GiIueWFyZG1hc3Rlci52MS5MaXN0V29ya2Vyc1Jlc3BvbnNlElkKDFdhdGNoV29ya2VycxIiLnlhcmRtYXN0ZXIudjEuV2F0Y2hXb3JrZXJzUmVxdWVzdBojLnlhcmRtYXN0ZXIudjEuV2F0Y2hXb3JrZXJzUmVzcG9uc2UwARJUCgtEcmFpbldvcmtlchIhLnlhcmRtYXN0ZXIudjEuRHJhaW5Xb3JrZXJSZXF1ZXN0GiIueWFyZG1hc3Rlci52MS5EcmFpbldvcmtlclJlc3BvbnNlElcKDFJlc3VtZVdvcmtlchIiLnlhcmRtYXN0ZXIudjEuUmVzdW1lV29ya2VyUmVxdWVzdBojLnlhcmRtYXN0ZXIudjEuUmVzdW1lV29ya2VyUmVzcG9uc2USVwoMRGVsZXRlV29ya2VyEiIueWFyZG1hc3Rlci52MS5EZWxldGVXb3JrZXJSZXF1ZXN0GiMueWFyZG1hc3Rlci52MS5EZWxldGVXb3JrZXJSZXNwb25zZRJUCgtQdXRXb3JrZmxvdxIhLnlhcmRtYXN0ZXIudjEuUHV0V29ya2Zsb3dSZXF1ZXN0GiIueWFyZG1hc3Rlci52MS5QdXRXb3JrZmxvd1Jlc3BvbnNlElQKC0dldFdvcmtmbG93EiEueWFyZG1hc3Rlci52MS5HZXRXb3JrZmxvd1JlcXVlc3QaIi55YXJkbWFzdGVyLnYxLkdldFdvcmtmbG93UmVzcG9uc2USWgoNTGlzdFdvcmtmbG93cxIjLnlhcmRtYXN0ZXIudjEuTGlzdFdvcmtmbG93c1JlcXVlc3QaJC55YXJkbWFzdGVyLnYxLkxpc3RXb3JrZmxvd3NSZXNwb25zZRJUCgtTY2hlZHVsZVJ1bhIhLnlhcmRtYXN0ZXIudjEuU2NoZWR1bGVSdW5SZXF1ZXN0GiIueWFyZG1hc3Rlci52MS5TY2hlZHVsZVJ1blJlc3BvbnNlElcKDFNjaGVkdWxlUnVucxIiLnlhcmRtYXN0ZXIudjEuU2NoZWR1bGVSdW5zUmVxdWVzdBojLnlhcmRtYXN0ZXIudjEuU2NoZWR1bGVSdW5zUmVzcG9uc2USRQoGR2V0UnVuEhwueWFyZG1hc3Rlci52MS5HZXRSdW5SZXF1ZXN0Gh0ueWFyZG1hc3Rlci52MS5HZXRSdW5SZXNwb25zZRJLCghMaXN0UnVucxIeLnlhcmRtYXN0ZXIudjEuTGlzdFJ1bnNSZXF1ZXN0Gh8ueWFyZG1hc3Rlci52MS5MaXN0UnVuc1Jlc3BvbnNlEmMKEExpc3RFbGlnaWJsZVJ1bnMSJi55YXJkbWFzdGVyLnYxLkxpc3RFbGlnaWJsZVJ1bnNSZXF1ZXN0GicueWFyZG1hc3Rlci52MS5MaXN0RWxpZ2libGVSdW5zUmVzcG9uc2USTgoJVXBkYXRlUnVuEh8ueWFyZG1hc3Rlci52MS5VcGRhdGVSdW5SZXF1ZXN0GiAueWFyZG1hc3Rlci52MS5VcGRhdGVSdW5SZXNwb25zZRJOCglDYW5jZWxSdW4SHy55YXJkbWFzdGVyLnYxLkNhbmNlbFJ1blJlcXVlc3QaIC55YXJkbWFzdGVyLnYxLkNhbmNlbFJ1blJlc3BvbnNlEksKCFJldHJ5UnVuEh4ueWFyZG1hc3Rlci52MS5SZXRyeVJ1blJlcXVlc3QaHy55YXJkbWFzdGVyLnYxLlJldHJ5UnVuUmVzcG9uc2USTQoIV2F0Y2hSdW4SHi55YXJkbWFzdGVyLnYxLldhdGNoUnVuUmVxdWVzdBofLnlhcmRtYXN0ZXIudjEuV2F0Y2hSdW5SZXNwb25zZTABElEKCkV4cGxhaW5SdW4SIC55YXJkbWFzdGVyLnYxLkV4cGxhaW5SdW5SZXF1ZXN0GiEueWFyZG1hc3Rlci52MS5FeHBsYWluUnVuUmVzcG9uc2USVAoLR2V0U3RlcExvZ3MSIS55YXJkbWFzdGVyLnYxLkdldFN0ZXBMb2dzUmVxdWVzdBoiLnlhcmRtYXN0ZXIudjEuR2V0U3RlcExvZ3NSZXNwb25zZRJZCgxUYWlsU3RlcExvZ3MSIi55YXJkbWFzdGVyLnYxLlRhaWxTdGVwTG9nc1JlcXVlc3QaIy55YXJkbWFzdGVyLnYxLlRhaWxTdGVwTG9nc1Jlc3BvbnNlMAESSwoIR2V0U3RhdHMSHi55YXJkbWFzdGVyLnYxLkdldFN0YXRzUmVxdWVzdBofLnlhcmRtYXN0ZXIudjEuR2V0U3RhdHNSZXNwb25zZRJdCg5HZXRMZWFkZXJib2FyZBIkLnlhcmRtYXN0ZXIudjEuR2V0TGVhZGVyYm9hcmRSZXF1ZXN0GiUueWFyZG1hc3Rlci52MS5HZXRMZWFkZXJib2FyZFJlc3BvbnNlElcKDFB1dE5hbWVzcGFjZRIiLnlhcmRtYXN0ZXIudjEuUHV0TmFtZXNwYWNlUmVxdWVzdBojLnlhcmRtYXN0ZXIudjEuUHV0TmFtZXNwYWNlUmVzcG9uc2USXQoOTGlzdE5hbWVzcGFjZXMSJC55YXJkbWFzdGVyLnYxLkxpc3ROYW1lc3BhY2VzUmVxdWVzdBolLnlhcmRtYXN0ZXIudjEuTGlzdE5hbWVzcGFjZXNSZXNwb25zZRJXCgxQdXJnZVJlc3VsdHMSIi55YXJkbWFzdGVyLnYxLlB1cmdlUmVzdWx0c1JlcXVlc3QaIy55YXJkbWFzdGVyLnYxLlB1cmdlUmVzdWx0c1Jlc3BvbnNlYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_yardmaster_v1_run, file_yardmaster_v1_worker, file_yardmaster_v1_worker_service]);
 
 /**
+ * Something that was accepted although it looks wrong.
+ *
  * @generated from message yardmaster.v1.Warning
  */
 export type Warning = Message<"yardmaster.v1.Warning"> & {
   /**
+   * UPPER_SNAKE, from the list all errors share.
+   *
    * @generated from field: string reason = 1;
    */
   reason: string;
 
   /**
+   * For a person; names both values.
+   *
    * @generated from field: string message = 2;
    */
   message: string;
@@ -43,22 +50,29 @@ export const WarningSchema: GenMessage<Warning> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_admin_service, 0);
 
 /**
+ * The worker to register.
+ *
  * @generated from message yardmaster.v1.RegisterWorkerRequest
  */
 export type RegisterWorkerRequest = Message<"yardmaster.v1.RegisterWorkerRequest"> & {
   /**
-   * empty: a generated name, a new worker each time
+   * 3 to 128 characters, a letter or digit first, then letters, digits, space, dot, underscore or dash. Empty: a
+   * generated name, a new worker each time.
    *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
+   * Fixed for the life of the worker; duplicates collapse. Default limit 64.
+   *
    * @generated from field: repeated string tags = 2;
    */
   tags: string[];
 
   /**
+   * The name completions are counted under. Default `anonymous`.
+   *
    * @generated from field: string nickname = 3;
    */
   nickname: string;
@@ -72,20 +86,28 @@ export const RegisterWorkerRequestSchema: GenMessage<RegisterWorkerRequest> = /*
   messageDesc(file_yardmaster_v1_admin_service, 1);
 
 /**
+ * The registered worker.
+ *
  * @generated from message yardmaster.v1.RegisterWorkerResponse
  */
 export type RegisterWorkerResponse = Message<"yardmaster.v1.RegisterWorkerResponse"> & {
   /**
+   * As it stands, with its registered tags.
+   *
    * @generated from field: yardmaster.v1.Worker worker = 1;
    */
   worker?: Worker | undefined;
 
   /**
+   * The name was known: the same worker.
+   *
    * @generated from field: bool already_registered = 2;
    */
   alreadyRegistered: boolean;
 
   /**
+   * Says so when the tags given are not the registered ones.
+   *
    * @generated from field: repeated yardmaster.v1.Warning warnings = 3;
    */
   warnings: Warning[];
@@ -99,17 +121,21 @@ export const RegisterWorkerResponseSchema: GenMessage<RegisterWorkerResponse> = 
   messageDesc(file_yardmaster_v1_admin_service, 2);
 
 /**
+ * Which worker: exactly one of id and name.
+ *
  * @generated from message yardmaster.v1.GetWorkerRequest
  */
 export type GetWorkerRequest = Message<"yardmaster.v1.GetWorkerRequest"> & {
   /**
-   * or name
+   * The worker's id, or name.
    *
    * @generated from field: string worker_id = 1;
    */
   workerId: string;
 
   /**
+   * The worker's name, or worker_id.
+   *
    * @generated from field: string name = 2;
    */
   name: string;
@@ -123,10 +149,14 @@ export const GetWorkerRequestSchema: GenMessage<GetWorkerRequest> = /*@__PURE__*
   messageDesc(file_yardmaster_v1_admin_service, 3);
 
 /**
+ * The worker asked for.
+ *
  * @generated from message yardmaster.v1.GetWorkerResponse
  */
 export type GetWorkerResponse = Message<"yardmaster.v1.GetWorkerResponse"> & {
   /**
+   * As it stands.
+   *
    * @generated from field: yardmaster.v1.Worker worker = 1;
    */
   worker?: Worker | undefined;
@@ -140,37 +170,49 @@ export const GetWorkerResponseSchema: GenMessage<GetWorkerResponse> = /*@__PURE_
   messageDesc(file_yardmaster_v1_admin_service, 4);
 
 /**
+ * Filters; a worker is listed when it matches all of them.
+ *
  * @generated from message yardmaster.v1.ListWorkersRequest
  */
 export type ListWorkersRequest = Message<"yardmaster.v1.ListWorkersRequest"> & {
   /**
-   * 0: 100; at most 1000
+   * 0: 100; at most 1000, above is read as 1000.
    *
    * @generated from field: uint32 page_size = 1;
    */
   pageSize: number;
 
   /**
+   * From the last page. Empty: the first.
+   *
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
 
   /**
+   * In one of these states. Empty: in any.
+   *
    * @generated from field: repeated yardmaster.v1.WorkerState states = 3;
    */
   states: WorkerState[];
 
   /**
+   * Serving this action. Empty: any.
+   *
    * @generated from field: string action = 4;
    */
   action: string;
 
   /**
+   * Having all of these tags.
+   *
    * @generated from field: repeated string tags = 5;
    */
   tags: string[];
 
   /**
+   * Matching all of these, required or not.
+   *
    * @generated from field: repeated yardmaster.v1.DesiredLabel labels = 6;
    */
   labels: DesiredLabel[];
@@ -184,15 +226,21 @@ export const ListWorkersRequestSchema: GenMessage<ListWorkersRequest> = /*@__PUR
   messageDesc(file_yardmaster_v1_admin_service, 5);
 
 /**
+ * A page of workers.
+ *
  * @generated from message yardmaster.v1.ListWorkersResponse
  */
 export type ListWorkersResponse = Message<"yardmaster.v1.ListWorkersResponse"> & {
   /**
+   * Ordered by registration.
+   *
    * @generated from field: repeated yardmaster.v1.Worker workers = 1;
    */
   workers: Worker[];
 
   /**
+   * Empty: this was the last page.
+   *
    * @generated from field: string next_page_token = 2;
    */
   nextPageToken: string;
@@ -206,6 +254,8 @@ export const ListWorkersResponseSchema: GenMessage<ListWorkersResponse> = /*@__P
   messageDesc(file_yardmaster_v1_admin_service, 6);
 
 /**
+ * All workers of the namespace are watched.
+ *
  * @generated from message yardmaster.v1.WatchWorkersRequest
  */
 export type WatchWorkersRequest = Message<"yardmaster.v1.WatchWorkersRequest"> & {
@@ -219,15 +269,19 @@ export const WatchWorkersRequestSchema: GenMessage<WatchWorkersRequest> = /*@__P
   messageDesc(file_yardmaster_v1_admin_service, 7);
 
 /**
+ * One event of the watch.
+ *
  * @generated from message yardmaster.v1.WatchWorkersResponse
  */
 export type WatchWorkersResponse = Message<"yardmaster.v1.WatchWorkersResponse"> & {
   /**
+   * What happened.
+   *
    * @generated from oneof yardmaster.v1.WatchWorkersResponse.event
    */
   event: {
     /**
-     * first every worker, then each change
+     * First every worker, then each change.
      *
      * @generated from field: yardmaster.v1.Worker changed = 1;
      */
@@ -235,13 +289,15 @@ export type WatchWorkersResponse = Message<"yardmaster.v1.WatchWorkersResponse">
     case: "changed";
   } | {
     /**
+     * This worker was deleted.
+     *
      * @generated from field: string deleted_worker_id = 2;
      */
     value: string;
     case: "deletedWorkerId";
   } | {
     /**
-     * once, after the first state
+     * Once, after the first state.
      *
      * @generated from field: bool caught_up = 3;
      */
@@ -249,7 +305,7 @@ export type WatchWorkersResponse = Message<"yardmaster.v1.WatchWorkersResponse">
     case: "caughtUp";
   } | {
     /**
-     * the watcher was too slow; the newest states follow
+     * The watcher was too slow; the newest states follow.
      *
      * @generated from field: bool skipped = 4;
      */
@@ -266,15 +322,21 @@ export const WatchWorkersResponseSchema: GenMessage<WatchWorkersResponse> = /*@_
   messageDesc(file_yardmaster_v1_admin_service, 8);
 
 /**
+ * The worker to drain.
+ *
  * @generated from message yardmaster.v1.DrainWorkerRequest
  */
 export type DrainWorkerRequest = Message<"yardmaster.v1.DrainWorkerRequest"> & {
   /**
+   * Its id.
+   *
    * @generated from field: string worker_id = 1;
    */
   workerId: string;
 
   /**
+   * For a person; the worker is told.
+   *
    * @generated from field: string reason = 2;
    */
   reason: string;
@@ -288,10 +350,14 @@ export const DrainWorkerRequestSchema: GenMessage<DrainWorkerRequest> = /*@__PUR
   messageDesc(file_yardmaster_v1_admin_service, 9);
 
 /**
+ * The drained worker.
+ *
  * @generated from message yardmaster.v1.DrainWorkerResponse
  */
 export type DrainWorkerResponse = Message<"yardmaster.v1.DrainWorkerResponse"> & {
   /**
+   * As it stands; it may hold work still.
+   *
    * @generated from field: yardmaster.v1.Worker worker = 1;
    */
   worker?: Worker | undefined;
@@ -305,10 +371,14 @@ export const DrainWorkerResponseSchema: GenMessage<DrainWorkerResponse> = /*@__P
   messageDesc(file_yardmaster_v1_admin_service, 10);
 
 /**
+ * The worker to resume.
+ *
  * @generated from message yardmaster.v1.ResumeWorkerRequest
  */
 export type ResumeWorkerRequest = Message<"yardmaster.v1.ResumeWorkerRequest"> & {
   /**
+   * Its id.
+   *
    * @generated from field: string worker_id = 1;
    */
   workerId: string;
@@ -322,10 +392,14 @@ export const ResumeWorkerRequestSchema: GenMessage<ResumeWorkerRequest> = /*@__P
   messageDesc(file_yardmaster_v1_admin_service, 11);
 
 /**
+ * The resumed worker.
+ *
  * @generated from message yardmaster.v1.ResumeWorkerResponse
  */
 export type ResumeWorkerResponse = Message<"yardmaster.v1.ResumeWorkerResponse"> & {
   /**
+   * As it stands.
+   *
    * @generated from field: yardmaster.v1.Worker worker = 1;
    */
   worker?: Worker | undefined;
@@ -339,15 +413,21 @@ export const ResumeWorkerResponseSchema: GenMessage<ResumeWorkerResponse> = /*@_
   messageDesc(file_yardmaster_v1_admin_service, 12);
 
 /**
+ * The worker to delete.
+ *
  * @generated from message yardmaster.v1.DeleteWorkerRequest
  */
 export type DeleteWorkerRequest = Message<"yardmaster.v1.DeleteWorkerRequest"> & {
   /**
+   * Its id.
+   *
    * @generated from field: string worker_id = 1;
    */
   workerId: string;
 
   /**
+   * Delete it although it holds work; its steps are opened again.
+   *
    * @generated from field: bool force = 2;
    */
   force: boolean;
@@ -361,10 +441,14 @@ export const DeleteWorkerRequestSchema: GenMessage<DeleteWorkerRequest> = /*@__P
   messageDesc(file_yardmaster_v1_admin_service, 13);
 
 /**
+ * What the deletion did.
+ *
  * @generated from message yardmaster.v1.DeleteWorkerResponse
  */
 export type DeleteWorkerResponse = Message<"yardmaster.v1.DeleteWorkerResponse"> & {
   /**
+   * Steps it held, which wait for a worker again.
+   *
    * @generated from field: uint32 reopened_steps = 1;
    */
   reopenedSteps: number;
@@ -378,20 +462,28 @@ export const DeleteWorkerResponseSchema: GenMessage<DeleteWorkerResponse> = /*@_
   messageDesc(file_yardmaster_v1_admin_service, 14);
 
 /**
+ * The workflow to store.
+ *
  * @generated from message yardmaster.v1.PutWorkflowRequest
  */
 export type PutWorkflowRequest = Message<"yardmaster.v1.PutWorkflowRequest"> & {
   /**
+   * Unique within the namespace.
+   *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
+   * A DAG with unique names, at least one step. Default limit 1 000.
+   *
    * @generated from field: repeated yardmaster.v1.StepDefinition steps = 2;
    */
   steps: StepDefinition[];
 
   /**
+   * Default for its runs. UNSPECIFIED: NONE.
+   *
    * @generated from field: yardmaster.v1.Sticky sticky = 3;
    */
   sticky: Sticky;
@@ -405,15 +497,21 @@ export const PutWorkflowRequestSchema: GenMessage<PutWorkflowRequest> = /*@__PUR
   messageDesc(file_yardmaster_v1_admin_service, 15);
 
 /**
+ * The stored workflow.
+ *
  * @generated from message yardmaster.v1.PutWorkflowResponse
  */
 export type PutWorkflowResponse = Message<"yardmaster.v1.PutWorkflowResponse"> & {
   /**
+   * With its version.
+   *
    * @generated from field: yardmaster.v1.Workflow workflow = 1;
    */
   workflow?: Workflow | undefined;
 
   /**
+   * What looks wrong with it.
+   *
    * @generated from field: repeated yardmaster.v1.Warning warnings = 2;
    */
   warnings: Warning[];
@@ -427,16 +525,20 @@ export const PutWorkflowResponseSchema: GenMessage<PutWorkflowResponse> = /*@__P
   messageDesc(file_yardmaster_v1_admin_service, 16);
 
 /**
+ * Which workflow.
+ *
  * @generated from message yardmaster.v1.GetWorkflowRequest
  */
 export type GetWorkflowRequest = Message<"yardmaster.v1.GetWorkflowRequest"> & {
   /**
+   * Its name.
+   *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
-   * default: the newest
+   * Its version, from 1. Default: the newest.
    *
    * @generated from field: optional uint32 version = 2;
    */
@@ -451,10 +553,14 @@ export const GetWorkflowRequestSchema: GenMessage<GetWorkflowRequest> = /*@__PUR
   messageDesc(file_yardmaster_v1_admin_service, 17);
 
 /**
+ * The workflow asked for.
+ *
  * @generated from message yardmaster.v1.GetWorkflowResponse
  */
 export type GetWorkflowResponse = Message<"yardmaster.v1.GetWorkflowResponse"> & {
   /**
+   * That version of it.
+   *
    * @generated from field: yardmaster.v1.Workflow workflow = 1;
    */
   workflow?: Workflow | undefined;
@@ -468,15 +574,21 @@ export const GetWorkflowResponseSchema: GenMessage<GetWorkflowResponse> = /*@__P
   messageDesc(file_yardmaster_v1_admin_service, 18);
 
 /**
+ * Which page.
+ *
  * @generated from message yardmaster.v1.ListWorkflowsRequest
  */
 export type ListWorkflowsRequest = Message<"yardmaster.v1.ListWorkflowsRequest"> & {
   /**
+   * 0: 100; at most 1000, above is read as 1000.
+   *
    * @generated from field: uint32 page_size = 1;
    */
   pageSize: number;
 
   /**
+   * From the last page. Empty: the first.
+   *
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
@@ -490,15 +602,21 @@ export const ListWorkflowsRequestSchema: GenMessage<ListWorkflowsRequest> = /*@_
   messageDesc(file_yardmaster_v1_admin_service, 19);
 
 /**
+ * A page of workflows.
+ *
  * @generated from message yardmaster.v1.ListWorkflowsResponse
  */
 export type ListWorkflowsResponse = Message<"yardmaster.v1.ListWorkflowsResponse"> & {
   /**
+   * Ordered by name; the newest version of each.
+   *
    * @generated from field: repeated yardmaster.v1.Workflow workflows = 1;
    */
   workflows: Workflow[];
 
   /**
+   * Empty: this was the last page.
+   *
    * @generated from field: string next_page_token = 2;
    */
   nextPageToken: string;
@@ -512,20 +630,28 @@ export const ListWorkflowsResponseSchema: GenMessage<ListWorkflowsResponse> = /*
   messageDesc(file_yardmaster_v1_admin_service, 20);
 
 /**
+ * The run to submit.
+ *
  * @generated from message yardmaster.v1.ScheduleRunRequest
  */
 export type ScheduleRunRequest = Message<"yardmaster.v1.ScheduleRunRequest"> & {
   /**
+   * What to run. Required.
+   *
    * @generated from oneof yardmaster.v1.ScheduleRunRequest.what
    */
   what: {
     /**
+     * One step, without a workflow.
+     *
      * @generated from field: yardmaster.v1.StepDefinition step = 1;
      */
     value: StepDefinition;
     case: "step";
   } | {
     /**
+     * Name of a stored workflow. Unknown: NOT_FOUND.
+     *
      * @generated from field: string workflow = 2;
      */
     value: string;
@@ -533,98 +659,125 @@ export type ScheduleRunRequest = Message<"yardmaster.v1.ScheduleRunRequest"> & {
   } | { case: undefined; value?: undefined };
 
   /**
-   * default: the newest
+   * Version of the workflow, from 1. Default: the newest.
    *
    * @generated from field: optional uint32 workflow_version = 3;
    */
   workflowVersion?: number | undefined;
 
   /**
-   * or input_json; both: INVALID_ARGUMENT; neither: null
+   * The input, or input_json; both: INVALID_ARGUMENT; neither: null. NaN, infinity, a value without a kind, or nesting
+   * deeper than 64: INVALID_ARGUMENT, naming the path.
    *
    * @generated from field: google.protobuf.Value input = 4;
    */
   input?: Value | undefined;
 
   /**
+   * The input as JSON text, passed on byte for byte: for numbers beyond 2^53 and for key order. Default limit 1 MiB.
+   *
    * @generated from field: optional string input_json = 5;
    */
   inputJson?: string | undefined;
 
   /**
+   * Tags every worker of the run must have; duplicates collapse. Default limit 32.
+   *
    * @generated from field: repeated string runs_on = 6;
    */
   runsOn: string[];
 
   /**
-   * added to every step's
+   * Conditions on labels, added to every step's.
    *
    * @generated from field: repeated yardmaster.v1.DesiredLabel desired_labels = 7;
    */
   desiredLabels: DesiredLabel[];
 
   /**
+   * UNSPECIFIED: MID.
+   *
    * @generated from field: yardmaster.v1.Priority priority = 8;
    */
   priority: Priority;
 
   /**
+   * UNSPECIFIED: the workflow's, without one NONE.
+   *
    * @generated from field: yardmaster.v1.Sticky sticky = 9;
    */
   sticky: Sticky;
 
   /**
-   * for steps that name none
+   * For steps that name none. Unset: the namespace's default; 0s waits for ever.
    *
    * @generated from field: google.protobuf.Duration schedule_timeout = 10;
    */
   scheduleTimeout?: Duration | undefined;
 
   /**
-   * for steps that name none
+   * For steps that name none. Unset: none.
    *
    * @generated from field: google.protobuf.Duration execution_timeout = 11;
    */
   executionTimeout?: Duration | undefined;
 
   /**
+   * Let an equal run do the work: same action or workflow version, same input. A success is answered with its output; a
+   * running one is followed to its end; one that has not started holds this one.
+   *
    * @generated from field: bool dedupe = 12;
    */
   dedupe: boolean;
 
   /**
+   * Replaces the input's part in what makes runs equal, and turns dedupe on. Empty: computed when dedupe is set.
+   *
    * @generated from field: string content_hash = 13;
    */
   contentHash: string;
 
   /**
-   * top-level keys of the input
+   * Top-level keys of the input that do not count when inputs are compared.
    *
    * @generated from field: repeated string hash_exclude = 14;
    */
   hashExclude: string[];
 
   /**
+   * Runs that must succeed before this one starts. Unknown: NOT_FOUND. If one ends otherwise, this run is FAILED,
+   * CAUSED_BY it.
+   *
    * @generated from field: repeated string depends_on_run_ids = 15;
    */
   dependsOnRunIds: string[];
 
   /**
+   * Bound on runs live together. Unset: none.
+   *
    * @generated from field: yardmaster.v1.Concurrency concurrency = 16;
    */
   concurrency?: Concurrency | undefined;
 
   /**
+   * Pins the run from the start; a sticky mode says how strongly. Unknown: NOT_FOUND. Empty: pinned by its first
+   * assignment.
+   *
    * @generated from field: string pin_to_worker_id = 17;
    */
   pinToWorkerId: string;
 
   /**
+   * Free notes; shown, filtered by in ListRuns, and handed to the worker.
+   *
    * @generated from field: map<string, string> metadata = 18;
    */
   metadata: { [key: string]: string };
 
   /**
+   * Chosen by the client, unique within the namespace: the same one returns the first run for as long as that is kept;
+   * with another body ALREADY_EXISTS, REQUEST_ID_REUSED. Empty: a repeat makes a second run.
+   *
    * @generated from field: string request_id = 19;
    */
   requestId: string;
@@ -638,22 +791,28 @@ export const ScheduleRunRequestSchema: GenMessage<ScheduleRunRequest> = /*@__PUR
   messageDesc(file_yardmaster_v1_admin_service, 21);
 
 /**
+ * The submitted run.
+ *
  * @generated from message yardmaster.v1.ScheduleRunResponse
  */
 export type ScheduleRunResponse = Message<"yardmaster.v1.ScheduleRunResponse"> & {
   /**
+   * As it stands after the commit; it may be assigned or even ended already.
+   *
    * @generated from field: yardmaster.v1.Run run = 1;
    */
   run?: Run | undefined;
 
   /**
-   * request_id seen before
+   * The request_id was seen before: this is the first run.
    *
    * @generated from field: bool already_scheduled = 2;
    */
   alreadyScheduled: boolean;
 
   /**
+   * What looks wrong with it.
+   *
    * @generated from field: repeated yardmaster.v1.Warning warnings = 3;
    */
   warnings: Warning[];
@@ -667,11 +826,13 @@ export const ScheduleRunResponseSchema: GenMessage<ScheduleRunResponse> = /*@__P
   messageDesc(file_yardmaster_v1_admin_service, 22);
 
 /**
+ * The runs to submit.
+ *
  * @generated from message yardmaster.v1.ScheduleRunsRequest
  */
 export type ScheduleRunsRequest = Message<"yardmaster.v1.ScheduleRunsRequest"> & {
   /**
-   * 1 to 1000; all or nothing
+   * 1 to 1000; all or nothing.
    *
    * @generated from field: repeated yardmaster.v1.ScheduleRunRequest runs = 1;
    */
@@ -686,17 +847,21 @@ export const ScheduleRunsRequestSchema: GenMessage<ScheduleRunsRequest> = /*@__P
   messageDesc(file_yardmaster_v1_admin_service, 23);
 
 /**
+ * The submitted runs.
+ *
  * @generated from message yardmaster.v1.ScheduleRunsResponse
  */
 export type ScheduleRunsResponse = Message<"yardmaster.v1.ScheduleRunsResponse"> & {
   /**
-   * in order
+   * In the order of the request.
    *
    * @generated from field: repeated string run_ids = 1;
    */
   runIds: string[];
 
   /**
+   * How many of them had been submitted before, by their request_id.
+   *
    * @generated from field: uint32 already_scheduled_count = 2;
    */
   alreadyScheduledCount: number;
@@ -710,22 +875,28 @@ export const ScheduleRunsResponseSchema: GenMessage<ScheduleRunsResponse> = /*@_
   messageDesc(file_yardmaster_v1_admin_service, 24);
 
 /**
+ * Which run: its id, or workflow and number.
+ *
  * @generated from message yardmaster.v1.GetRunRequest
  */
 export type GetRunRequest = Message<"yardmaster.v1.GetRunRequest"> & {
   /**
-   * or workflow and number
+   * The run's id, or workflow and number.
    *
    * @generated from field: string run_id = 1;
    */
   runId: string;
 
   /**
+   * Name of its workflow, together with number.
+   *
    * @generated from field: string workflow = 2;
    */
   workflow: string;
 
   /**
+   * Its number within the workflow, from 1.
+   *
    * @generated from field: uint64 number = 3;
    */
   number: bigint;
@@ -739,10 +910,14 @@ export const GetRunRequestSchema: GenMessage<GetRunRequest> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_admin_service, 25);
 
 /**
+ * The run asked for.
+ *
  * @generated from message yardmaster.v1.GetRunResponse
  */
 export type GetRunResponse = Message<"yardmaster.v1.GetRunResponse"> & {
   /**
+   * With steps, attempts, input and output.
+   *
    * @generated from field: yardmaster.v1.Run run = 1;
    */
   run?: Run | undefined;
@@ -756,62 +931,84 @@ export const GetRunResponseSchema: GenMessage<GetRunResponse> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_admin_service, 26);
 
 /**
+ * Filters; a run is listed when it matches all of them.
+ *
  * @generated from message yardmaster.v1.ListRunsRequest
  */
 export type ListRunsRequest = Message<"yardmaster.v1.ListRunsRequest"> & {
   /**
+   * 0: 100; at most 1000, above is read as 1000.
+   *
    * @generated from field: uint32 page_size = 1;
    */
   pageSize: number;
 
   /**
+   * From the last page. Empty: the first.
+   *
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
 
   /**
-   * empty: not ended
+   * In one of these states. Empty: not ended.
    *
    * @generated from field: repeated yardmaster.v1.RunState states = 3;
    */
   states: RunState[];
 
   /**
+   * Ended or not; with states empty.
+   *
    * @generated from field: bool any_state = 4;
    */
   anyState: boolean;
 
   /**
+   * Of this workflow. Empty: of any, or none.
+   *
    * @generated from field: string workflow = 5;
    */
   workflow: string;
 
   /**
+   * With a step of this action. Empty: any.
+   *
    * @generated from field: string action = 6;
    */
   action: string;
 
   /**
+   * Whose runs_on has all of these tags.
+   *
    * @generated from field: repeated string runs_on = 7;
    */
   runsOn: string[];
 
   /**
+   * Created at or after it. Unset: no bound.
+   *
    * @generated from field: google.protobuf.Timestamp create_time_from = 8;
    */
   createTimeFrom?: Timestamp | undefined;
 
   /**
+   * Created before it. Unset: no bound.
+   *
    * @generated from field: google.protobuf.Timestamp create_time_to = 9;
    */
   createTimeTo?: Timestamp | undefined;
 
   /**
+   * Oldest first. Default: newest first.
+   *
    * @generated from field: bool oldest_first = 10;
    */
   oldestFirst: boolean;
 
   /**
+   * Having all of these entries, key and value.
+   *
    * @generated from field: map<string, string> metadata = 11;
    */
   metadata: { [key: string]: string };
@@ -825,17 +1022,21 @@ export const ListRunsRequestSchema: GenMessage<ListRunsRequest> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_admin_service, 27);
 
 /**
+ * A page of runs.
+ *
  * @generated from message yardmaster.v1.ListRunsResponse
  */
 export type ListRunsResponse = Message<"yardmaster.v1.ListRunsResponse"> & {
   /**
-   * without steps' attempts, inputs and outputs
+   * Without steps' attempts, inputs and outputs.
    *
    * @generated from field: repeated yardmaster.v1.Run runs = 1;
    */
   runs: Run[];
 
   /**
+   * Empty: this was the last page.
+   *
    * @generated from field: string next_page_token = 2;
    */
   nextPageToken: string;
@@ -849,20 +1050,28 @@ export const ListRunsResponseSchema: GenMessage<ListRunsResponse> = /*@__PURE__*
   messageDesc(file_yardmaster_v1_admin_service, 28);
 
 /**
+ * For which worker.
+ *
  * @generated from message yardmaster.v1.ListEligibleRunsRequest
  */
 export type ListEligibleRunsRequest = Message<"yardmaster.v1.ListEligibleRunsRequest"> & {
   /**
+   * Its id. Free slots and readiness are not looked at.
+   *
    * @generated from field: string worker_id = 1;
    */
   workerId: string;
 
   /**
+   * 0: 100; at most 1000, above is read as 1000.
+   *
    * @generated from field: uint32 page_size = 2;
    */
   pageSize: number;
 
   /**
+   * From the last page. Empty: the first.
+   *
    * @generated from field: string page_token = 3;
    */
   pageToken: string;
@@ -876,17 +1085,21 @@ export const ListEligibleRunsRequestSchema: GenMessage<ListEligibleRunsRequest> 
   messageDesc(file_yardmaster_v1_admin_service, 29);
 
 /**
+ * A page of runs.
+ *
  * @generated from message yardmaster.v1.ListEligibleRunsResponse
  */
 export type ListEligibleRunsResponse = Message<"yardmaster.v1.ListEligibleRunsResponse"> & {
   /**
-   * in the order this worker would be given them
+   * In the order this worker would be given them; without steps' attempts, inputs and outputs.
    *
    * @generated from field: repeated yardmaster.v1.Run runs = 1;
    */
   runs: Run[];
 
   /**
+   * Empty: this was the last page.
+   *
    * @generated from field: string next_page_token = 2;
    */
   nextPageToken: string;
@@ -900,10 +1113,14 @@ export const ListEligibleRunsResponseSchema: GenMessage<ListEligibleRunsResponse
   messageDesc(file_yardmaster_v1_admin_service, 30);
 
 /**
+ * A set of tags that can be told from no change.
+ *
  * @generated from message yardmaster.v1.RunsOn
  */
 export type RunsOn = Message<"yardmaster.v1.RunsOn"> & {
   /**
+   * The tags. Empty: any worker, as far as tags go.
+   *
    * @generated from field: repeated string tags = 1;
    */
   tags: string[];
@@ -917,21 +1134,27 @@ export const RunsOnSchema: GenMessage<RunsOn> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_admin_service, 31);
 
 /**
+ * What to change.
+ *
  * @generated from message yardmaster.v1.UpdateRunRequest
  */
 export type UpdateRunRequest = Message<"yardmaster.v1.UpdateRunRequest"> & {
   /**
+   * The run.
+   *
    * @generated from field: string run_id = 1;
    */
   runId: string;
 
   /**
+   * UNSPECIFIED: unchanged.
+   *
    * @generated from field: yardmaster.v1.Priority priority = 2;
    */
   priority: Priority;
 
   /**
-   * unset: unchanged
+   * Replaces the run's tags. Unset: unchanged.
    *
    * @generated from field: yardmaster.v1.RunsOn runs_on = 3;
    */
@@ -946,10 +1169,14 @@ export const UpdateRunRequestSchema: GenMessage<UpdateRunRequest> = /*@__PURE__*
   messageDesc(file_yardmaster_v1_admin_service, 32);
 
 /**
+ * The changed run.
+ *
  * @generated from message yardmaster.v1.UpdateRunResponse
  */
 export type UpdateRunResponse = Message<"yardmaster.v1.UpdateRunResponse"> & {
   /**
+   * As it stands.
+   *
    * @generated from field: yardmaster.v1.Run run = 1;
    */
   run?: Run | undefined;
@@ -963,26 +1190,34 @@ export const UpdateRunResponseSchema: GenMessage<UpdateRunResponse> = /*@__PURE_
   messageDesc(file_yardmaster_v1_admin_service, 33);
 
 /**
+ * What to cancel.
+ *
  * @generated from message yardmaster.v1.CancelRunRequest
  */
 export type CancelRunRequest = Message<"yardmaster.v1.CancelRunRequest"> & {
   /**
+   * The run.
+   *
    * @generated from field: string run_id = 1;
    */
   runId: string;
 
   /**
+   * What may be cancelled.
+   *
    * @generated from field: yardmaster.v1.CancelMode mode = 2;
    */
   mode: CancelMode;
 
   /**
+   * For a person; stored with the run, and the worker is told.
+   *
    * @generated from field: string reason = 3;
    */
   reason: string;
 
   /**
-   * empty: the whole run
+   * Empty: the whole run.
    *
    * @generated from field: string step_name = 4;
    */
@@ -997,10 +1232,14 @@ export const CancelRunRequestSchema: GenMessage<CancelRunRequest> = /*@__PURE__*
   messageDesc(file_yardmaster_v1_admin_service, 34);
 
 /**
+ * The cancelled run.
+ *
  * @generated from message yardmaster.v1.CancelRunResponse
  */
 export type CancelRunResponse = Message<"yardmaster.v1.CancelRunResponse"> & {
   /**
+   * As it stands; running steps may still be ending.
+   *
    * @generated from field: yardmaster.v1.Run run = 1;
    */
   run?: Run | undefined;
@@ -1014,15 +1253,21 @@ export const CancelRunResponseSchema: GenMessage<CancelRunResponse> = /*@__PURE_
   messageDesc(file_yardmaster_v1_admin_service, 35);
 
 /**
+ * The run to run again.
+ *
  * @generated from message yardmaster.v1.RetryRunRequest
  */
 export type RetryRunRequest = Message<"yardmaster.v1.RetryRunRequest"> & {
   /**
+   * The run; ended and not SUCCEEDED.
+   *
    * @generated from field: string run_id = 1;
    */
   runId: string;
 
   /**
+   * Stay pinned to the same worker. Default: the pin is cleared.
+   *
    * @generated from field: bool keep_pin = 2;
    */
   keepPin: boolean;
@@ -1036,10 +1281,14 @@ export const RetryRunRequestSchema: GenMessage<RetryRunRequest> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_admin_service, 36);
 
 /**
+ * The run, under way again.
+ *
  * @generated from message yardmaster.v1.RetryRunResponse
  */
 export type RetryRunResponse = Message<"yardmaster.v1.RetryRunResponse"> & {
   /**
+   * As it stands.
+   *
    * @generated from field: yardmaster.v1.Run run = 1;
    */
   run?: Run | undefined;
@@ -1053,10 +1302,14 @@ export const RetryRunResponseSchema: GenMessage<RetryRunResponse> = /*@__PURE__*
   messageDesc(file_yardmaster_v1_admin_service, 37);
 
 /**
+ * The run to watch.
+ *
  * @generated from message yardmaster.v1.WatchRunRequest
  */
 export type WatchRunRequest = Message<"yardmaster.v1.WatchRunRequest"> & {
   /**
+   * Its id.
+   *
    * @generated from field: string run_id = 1;
    */
   runId: string;
@@ -1070,15 +1323,19 @@ export const WatchRunRequestSchema: GenMessage<WatchRunRequest> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_admin_service, 38);
 
 /**
+ * One event of the watch.
+ *
  * @generated from message yardmaster.v1.WatchRunResponse
  */
 export type WatchRunResponse = Message<"yardmaster.v1.WatchRunResponse"> & {
   /**
+   * What happened.
+   *
    * @generated from oneof yardmaster.v1.WatchRunResponse.event
    */
   event: {
     /**
-     * first the state, then each change; the stream ends after the run's end
+     * First the state, then each change; the stream ends after the run's end.
      *
      * @generated from field: yardmaster.v1.Run changed = 1;
      */
@@ -1086,6 +1343,8 @@ export type WatchRunResponse = Message<"yardmaster.v1.WatchRunResponse"> & {
     case: "changed";
   } | {
     /**
+     * The watcher was too slow; the newest state follows.
+     *
      * @generated from field: bool skipped = 2;
      */
     value: boolean;
@@ -1101,29 +1360,35 @@ export const WatchRunResponseSchema: GenMessage<WatchRunResponse> = /*@__PURE__*
   messageDesc(file_yardmaster_v1_admin_service, 39);
 
 /**
+ * What to explain.
+ *
  * @generated from message yardmaster.v1.ExplainRunRequest
  */
 export type ExplainRunRequest = Message<"yardmaster.v1.ExplainRunRequest"> & {
   /**
+   * The run.
+   *
    * @generated from field: string run_id = 1;
    */
   runId: string;
 
   /**
-   * empty: every step that has not ended
+   * Empty: every step that has not ended.
    *
    * @generated from field: string step_name = 2;
    */
   stepName: string;
 
   /**
-   * workers per step
+   * Workers per step. 0: 100; at most 1000, above is read as 1000.
    *
    * @generated from field: uint32 page_size = 3;
    */
   pageSize: number;
 
   /**
+   * From the last page. Empty: the first.
+   *
    * @generated from field: string page_token = 4;
    */
   pageToken: string;
@@ -1137,20 +1402,28 @@ export const ExplainRunRequestSchema: GenMessage<ExplainRunRequest> = /*@__PURE_
   messageDesc(file_yardmaster_v1_admin_service, 40);
 
 /**
+ * The explanation of one step.
+ *
  * @generated from message yardmaster.v1.StepExplanation
  */
 export type StepExplanation = Message<"yardmaster.v1.StepExplanation"> & {
   /**
+   * Name of the step.
+   *
    * @generated from field: string step_name = 1;
    */
   stepName: string;
 
   /**
+   * Its state.
+   *
    * @generated from field: yardmaster.v1.StepState state = 2;
    */
   state: StepState;
 
   /**
+   * Why it waits, or why it is where it is.
+   *
    * @generated from field: yardmaster.v1.Explanation explanation = 3;
    */
   explanation?: Explanation | undefined;
@@ -1164,15 +1437,21 @@ export const StepExplanationSchema: GenMessage<StepExplanation> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_admin_service, 41);
 
 /**
+ * A page of explanations.
+ *
  * @generated from message yardmaster.v1.ExplainRunResponse
  */
 export type ExplainRunResponse = Message<"yardmaster.v1.ExplainRunResponse"> & {
   /**
+   * One for each step, with the next workers of each.
+   *
    * @generated from field: repeated yardmaster.v1.StepExplanation steps = 1;
    */
   steps: StepExplanation[];
 
   /**
+   * Empty: this was the last page.
+   *
    * @generated from field: string next_page_token = 2;
    */
   nextPageToken: string;
@@ -1186,20 +1465,28 @@ export const ExplainRunResponseSchema: GenMessage<ExplainRunResponse> = /*@__PUR
   messageDesc(file_yardmaster_v1_admin_service, 42);
 
 /**
+ * A log line with its place.
+ *
  * @generated from message yardmaster.v1.NumberedLogLine
  */
 export type NumberedLogLine = Message<"yardmaster.v1.NumberedLogLine"> & {
   /**
+   * 1-based within its attempt.
+   *
    * @generated from field: uint64 number = 1;
    */
   number: bigint;
 
   /**
+   * The attempt that wrote it.
+   *
    * @generated from field: uint32 attempt = 2;
    */
   attempt: number;
 
   /**
+   * The line.
+   *
    * @generated from field: yardmaster.v1.LogLine line = 3;
    */
   line?: LogLine | undefined;
@@ -1213,25 +1500,35 @@ export const NumberedLogLineSchema: GenMessage<NumberedLogLine> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_admin_service, 43);
 
 /**
+ * Which log.
+ *
  * @generated from message yardmaster.v1.GetStepLogsRequest
  */
 export type GetStepLogsRequest = Message<"yardmaster.v1.GetStepLogsRequest"> & {
   /**
+   * The run.
+   *
    * @generated from field: string run_id = 1;
    */
   runId: string;
 
   /**
+   * Name of the step. Empty: the only step of a run that has one.
+   *
    * @generated from field: string step_name = 2;
    */
   stepName: string;
 
   /**
+   * Lines. 0: 100; at most 1000, above is read as 1000.
+   *
    * @generated from field: uint32 page_size = 3;
    */
   pageSize: number;
 
   /**
+   * From the last page. Empty: the first.
+   *
    * @generated from field: string page_token = 4;
    */
   pageToken: string;
@@ -1245,20 +1542,28 @@ export const GetStepLogsRequestSchema: GenMessage<GetStepLogsRequest> = /*@__PUR
   messageDesc(file_yardmaster_v1_admin_service, 44);
 
 /**
+ * A page of a log.
+ *
  * @generated from message yardmaster.v1.GetStepLogsResponse
  */
 export type GetStepLogsResponse = Message<"yardmaster.v1.GetStepLogsResponse"> & {
   /**
+   * By attempt, then number.
+   *
    * @generated from field: repeated yardmaster.v1.NumberedLogLine lines = 1;
    */
   lines: NumberedLogLine[];
 
   /**
+   * Empty: this was the last page.
+   *
    * @generated from field: string next_page_token = 2;
    */
   nextPageToken: string;
 
   /**
+   * Bytes of the step's log that were over a limit and not kept.
+   *
    * @generated from field: uint64 cut_bytes = 3;
    */
   cutBytes: bigint;
@@ -1272,22 +1577,28 @@ export const GetStepLogsResponseSchema: GenMessage<GetStepLogsResponse> = /*@__P
   messageDesc(file_yardmaster_v1_admin_service, 45);
 
 /**
+ * Which log to follow.
+ *
  * @generated from message yardmaster.v1.TailStepLogsRequest
  */
 export type TailStepLogsRequest = Message<"yardmaster.v1.TailStepLogsRequest"> & {
   /**
+   * The run.
+   *
    * @generated from field: string run_id = 1;
    */
   runId: string;
 
   /**
-   * empty: every step
+   * Empty: every step.
    *
    * @generated from field: string step_name = 2;
    */
   stepName: string;
 
   /**
+   * Start with so many of the lines there are. 0: only new ones; at most 1000, above is read as 1000.
+   *
    * @generated from field: uint32 last_lines = 3;
    */
   lastLines: number;
@@ -1301,15 +1612,21 @@ export const TailStepLogsRequestSchema: GenMessage<TailStepLogsRequest> = /*@__P
   messageDesc(file_yardmaster_v1_admin_service, 46);
 
 /**
+ * New lines of one step.
+ *
  * @generated from message yardmaster.v1.TailStepLogsResponse
  */
 export type TailStepLogsResponse = Message<"yardmaster.v1.TailStepLogsResponse"> & {
   /**
+   * Name of the step.
+   *
    * @generated from field: string step_name = 1;
    */
   stepName: string;
 
   /**
+   * In order.
+   *
    * @generated from field: repeated yardmaster.v1.NumberedLogLine lines = 2;
    */
   lines: NumberedLogLine[];
@@ -1323,11 +1640,13 @@ export const TailStepLogsResponseSchema: GenMessage<TailStepLogsResponse> = /*@_
   messageDesc(file_yardmaster_v1_admin_service, 47);
 
 /**
+ * What to count.
+ *
  * @generated from message yardmaster.v1.GetStatsRequest
  */
 export type GetStatsRequest = Message<"yardmaster.v1.GetStatsRequest"> & {
   /**
-   * empty: the namespace
+   * Runs of this workflow. Empty: the namespace.
    *
    * @generated from field: string workflow = 1;
    */
@@ -1342,57 +1661,77 @@ export const GetStatsRequestSchema: GenMessage<GetStatsRequest> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_admin_service, 48);
 
 /**
+ * Counts of the steps of one action, and of the workers that serve it.
+ *
  * @generated from message yardmaster.v1.ActionStats
  */
 export type ActionStats = Message<"yardmaster.v1.ActionStats"> & {
   /**
+   * The action.
+   *
    * @generated from field: string action = 1;
    */
   action: string;
 
   /**
+   * Steps BLOCKED.
+   *
    * @generated from field: uint64 blocked = 2;
    */
   blocked: bigint;
 
   /**
+   * Steps PENDING.
+   *
    * @generated from field: uint64 pending = 3;
    */
   pending: bigint;
 
   /**
+   * Steps ASSIGNED or RUNNING.
+   *
    * @generated from field: uint64 running = 4;
    */
   running: bigint;
 
   /**
+   * Steps SUCCEEDED, of runs that are still kept.
+   *
    * @generated from field: uint64 succeeded = 5;
    */
   succeeded: bigint;
 
   /**
+   * Steps that ended otherwise, of runs that are still kept.
+   *
    * @generated from field: uint64 failed = 6;
    */
   failed: bigint;
 
   /**
-   * over the last minutes
+   * Steps that succeeded a second, over the last minutes.
    *
    * @generated from field: double completed_per_second = 7;
    */
   completedPerSecond: number;
 
   /**
+   * Connected workers that serve it.
+   *
    * @generated from field: uint32 workers_connected = 8;
    */
   workersConnected: number;
 
   /**
+   * Their free slots.
+   *
    * @generated from field: uint32 slots_free = 9;
    */
   slotsFree: number;
 
   /**
+   * How long the oldest pending step has been ready. Unset: none is pending.
+   *
    * @generated from field: google.protobuf.Duration oldest_pending_age = 10;
    */
   oldestPendingAge?: Duration | undefined;
@@ -1406,26 +1745,34 @@ export const ActionStatsSchema: GenMessage<ActionStats> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_admin_service, 49);
 
 /**
+ * The counts.
+ *
  * @generated from message yardmaster.v1.GetStatsResponse
  */
 export type GetStatsResponse = Message<"yardmaster.v1.GetStatsResponse"> & {
   /**
+   * One for each action, ordered by name.
+   *
    * @generated from field: repeated yardmaster.v1.ActionStats actions = 1;
    */
   actions: ActionStats[];
 
   /**
+   * Runs that are kept.
+   *
    * @generated from field: uint64 runs_total = 2;
    */
   runsTotal: bigint;
 
   /**
+   * Those of them that have ended.
+   *
    * @generated from field: uint64 runs_ended = 3;
    */
   runsEnded: bigint;
 
   /**
-   * unset: unknown
+   * Until all runs have ended, at the present rate. Unset: unknown.
    *
    * @generated from field: google.protobuf.Duration estimated_time_left = 4;
    */
@@ -1440,15 +1787,21 @@ export const GetStatsResponseSchema: GenMessage<GetStatsResponse> = /*@__PURE__*
   messageDesc(file_yardmaster_v1_admin_service, 50);
 
 /**
+ * Which page.
+ *
  * @generated from message yardmaster.v1.GetLeaderboardRequest
  */
 export type GetLeaderboardRequest = Message<"yardmaster.v1.GetLeaderboardRequest"> & {
   /**
+   * 0: 100; at most 1000, above is read as 1000.
+   *
    * @generated from field: uint32 page_size = 1;
    */
   pageSize: number;
 
   /**
+   * From the last page. Empty: the first.
+   *
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
@@ -1462,15 +1815,21 @@ export const GetLeaderboardRequestSchema: GenMessage<GetLeaderboardRequest> = /*
   messageDesc(file_yardmaster_v1_admin_service, 51);
 
 /**
+ * One line of the leaderboard.
+ *
  * @generated from message yardmaster.v1.LeaderboardEntry
  */
 export type LeaderboardEntry = Message<"yardmaster.v1.LeaderboardEntry"> & {
   /**
+   * The nickname; workers that share it share the line.
+   *
    * @generated from field: string nickname = 1;
    */
   nickname: string;
 
   /**
+   * Completions accepted, never taken back.
+   *
    * @generated from field: uint64 completed_count = 2;
    */
   completedCount: bigint;
@@ -1484,15 +1843,21 @@ export const LeaderboardEntrySchema: GenMessage<LeaderboardEntry> = /*@__PURE__*
   messageDesc(file_yardmaster_v1_admin_service, 52);
 
 /**
+ * A page of the leaderboard.
+ *
  * @generated from message yardmaster.v1.GetLeaderboardResponse
  */
 export type GetLeaderboardResponse = Message<"yardmaster.v1.GetLeaderboardResponse"> & {
   /**
+   * Most completions first.
+   *
    * @generated from field: repeated yardmaster.v1.LeaderboardEntry entries = 1;
    */
   entries: LeaderboardEntry[];
 
   /**
+   * Empty: this was the last page.
+   *
    * @generated from field: string next_page_token = 2;
    */
   nextPageToken: string;
@@ -1506,27 +1871,35 @@ export const GetLeaderboardResponseSchema: GenMessage<GetLeaderboardResponse> = 
   messageDesc(file_yardmaster_v1_admin_service, 53);
 
 /**
+ * An isolation boundary: every worker, workflow and run belongs to exactly one. `default` always exists.
+ *
  * @generated from message yardmaster.v1.Namespace
  */
 export type Namespace = Message<"yardmaster.v1.Namespace"> & {
   /**
+   * Its name.
+   *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
+   * What a worker without tags may take. Default LEGACY.
+   *
    * @generated from field: yardmaster.v1.MatchMode match_mode = 2;
    */
   matchMode: MatchMode;
 
   /**
-   * of ended runs; default 30 days; 0s keeps all
+   * How long ended runs are kept, with their request ids and results. Default 30 days; 0s keeps all.
    *
    * @generated from field: google.protobuf.Duration retention = 3;
    */
   retention?: Duration | undefined;
 
   /**
+   * For steps and runs that name none. Default 5 min; 0s waits for ever.
+   *
    * @generated from field: google.protobuf.Duration default_schedule_timeout = 4;
    */
   defaultScheduleTimeout?: Duration | undefined;
@@ -1540,10 +1913,14 @@ export const NamespaceSchema: GenMessage<Namespace> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_admin_service, 54);
 
 /**
+ * The namespace to create or change.
+ *
  * @generated from message yardmaster.v1.PutNamespaceRequest
  */
 export type PutNamespaceRequest = Message<"yardmaster.v1.PutNamespaceRequest"> & {
   /**
+   * What is not set keeps its value, in a new one its default.
+   *
    * @generated from field: yardmaster.v1.Namespace namespace = 1;
    */
   namespace?: Namespace | undefined;
@@ -1557,10 +1934,14 @@ export const PutNamespaceRequestSchema: GenMessage<PutNamespaceRequest> = /*@__P
   messageDesc(file_yardmaster_v1_admin_service, 55);
 
 /**
+ * The namespace.
+ *
  * @generated from message yardmaster.v1.PutNamespaceResponse
  */
 export type PutNamespaceResponse = Message<"yardmaster.v1.PutNamespaceResponse"> & {
   /**
+   * With every setting filled in.
+   *
    * @generated from field: yardmaster.v1.Namespace namespace = 1;
    */
   namespace?: Namespace | undefined;
@@ -1574,15 +1955,21 @@ export const PutNamespaceResponseSchema: GenMessage<PutNamespaceResponse> = /*@_
   messageDesc(file_yardmaster_v1_admin_service, 56);
 
 /**
+ * Which page.
+ *
  * @generated from message yardmaster.v1.ListNamespacesRequest
  */
 export type ListNamespacesRequest = Message<"yardmaster.v1.ListNamespacesRequest"> & {
   /**
+   * 0: 100; at most 1000, above is read as 1000.
+   *
    * @generated from field: uint32 page_size = 1;
    */
   pageSize: number;
 
   /**
+   * From the last page. Empty: the first.
+   *
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
@@ -1596,15 +1983,21 @@ export const ListNamespacesRequestSchema: GenMessage<ListNamespacesRequest> = /*
   messageDesc(file_yardmaster_v1_admin_service, 57);
 
 /**
+ * A page of namespaces.
+ *
  * @generated from message yardmaster.v1.ListNamespacesResponse
  */
 export type ListNamespacesResponse = Message<"yardmaster.v1.ListNamespacesResponse"> & {
   /**
+   * Ordered by name.
+   *
    * @generated from field: repeated yardmaster.v1.Namespace namespaces = 1;
    */
   namespaces: Namespace[];
 
   /**
+   * Empty: this was the last page.
+   *
    * @generated from field: string next_page_token = 2;
    */
   nextPageToken: string;
@@ -1618,11 +2011,13 @@ export const ListNamespacesResponseSchema: GenMessage<ListNamespacesResponse> = 
   messageDesc(file_yardmaster_v1_admin_service, 58);
 
 /**
+ * What to forget.
+ *
  * @generated from message yardmaster.v1.PurgeResultsRequest
  */
 export type PurgeResultsRequest = Message<"yardmaster.v1.PurgeResultsRequest"> & {
   /**
-   * empty: all of the namespace
+   * Successes under this hash. Empty: all of the namespace.
    *
    * @generated from field: string content_hash = 1;
    */
@@ -1637,10 +2032,14 @@ export const PurgeResultsRequestSchema: GenMessage<PurgeResultsRequest> = /*@__P
   messageDesc(file_yardmaster_v1_admin_service, 59);
 
 /**
+ * What was forgotten.
+ *
  * @generated from message yardmaster.v1.PurgeResultsResponse
  */
 export type PurgeResultsResponse = Message<"yardmaster.v1.PurgeResultsResponse"> & {
   /**
+   * Successes forgotten.
+   *
    * @generated from field: uint64 forgotten_count = 1;
    */
   forgottenCount: bigint;
@@ -1654,28 +2053,36 @@ export const PurgeResultsResponseSchema: GenMessage<PurgeResultsResponse> = /*@_
   messageDesc(file_yardmaster_v1_admin_service, 60);
 
 /**
+ * What may be cancelled.
+ *
  * @generated from enum yardmaster.v1.CancelMode
  */
 export const CancelMode = {
   /**
-   * ANY
+   * ANY.
    *
    * @generated from enum value: CANCEL_MODE_UNSPECIFIED = 0;
    */
   UNSPECIFIED: 0,
 
   /**
+   * Whatever has not ended.
+   *
    * @generated from enum value: CANCEL_MODE_ANY = 1;
    */
   ANY: 1,
 
   /**
+   * Only if no step is or was assigned; otherwise FAILED_PRECONDITION.
+   *
    * @generated from enum value: CANCEL_MODE_IF_PENDING = 2;
    */
   IF_PENDING: 2,
 } as const;
 
 /**
+ * What may be cancelled.
+ *
  * @generated from enum yardmaster.v1.CancelMode
  */
 export type CancelMode = (typeof CancelMode)[keyof typeof CancelMode] | UnknownEnum;
@@ -1687,28 +2094,36 @@ export const CancelModeSchema: GenEnum<CancelMode> = /*@__PURE__*/
   enumDesc(file_yardmaster_v1_admin_service, 0);
 
 /**
+ * What a worker without tags may take.
+ *
  * @generated from enum yardmaster.v1.MatchMode
  */
 export const MatchMode = {
   /**
-   * LEGACY; in PutNamespace of a known one: unchanged
+   * LEGACY; in PutNamespace of a known one: unchanged.
    *
    * @generated from enum value: MATCH_MODE_UNSPECIFIED = 0;
    */
   UNSPECIFIED: 0,
 
   /**
+   * Runs with any runs_on, ranked after workers whose tags cover it. It never stands in for a label.
+   *
    * @generated from enum value: MATCH_MODE_LEGACY = 1;
    */
   LEGACY: 1,
 
   /**
+   * Only runs without runs_on.
+   *
    * @generated from enum value: MATCH_MODE_STRICT = 2;
    */
   STRICT: 2,
 } as const;
 
 /**
+ * What a worker without tags may take.
+ *
  * @generated from enum yardmaster.v1.MatchMode
  */
 export type MatchMode = (typeof MatchMode)[keyof typeof MatchMode] | UnknownEnum;
@@ -1720,10 +2135,28 @@ export const MatchModeSchema: GenEnum<MatchMode> = /*@__PURE__*/
   enumDesc(file_yardmaster_v1_admin_service, 1);
 
 /**
+ * What people, schedulers and tools speak with the control plane: workers, workflows, runs, and why a run waits. Served
+ * with gRPC on the gRPC listener, and with Connect, gRPC-Web and gRPC on the HTTP listener.
+ *
+ * The namespace comes from the token, else from the metadata key `yardmaster-namespace`, else it is `default`. An
+ * unknown namespace, and an id that belongs to another one, is NOT_FOUND. Every error carries one google.rpc.ErrorInfo
+ * {reason, domain `yardmaster`, metadata} and, for bad fields (INVALID_ARGUMENT), a google.rpc.BadRequest.
+ *
+ * An answer leaves only after the commit that makes it true. Repeat only after UNAVAILABLE, where the outcome is
+ * unknown, as it is after DEADLINE_EXCEEDED; give ScheduleRun the same request_id then.
+ *
+ * Lists: page_size 0 is the default of 100, above 1000 is 1000; page_token is opaque, empty for the first page, and
+ * stable under inserts; an empty next_page_token is the end; a token of another request is INVALID_ARGUMENT. Watches:
+ * first the state, then each change; a slow watcher gets `skipped` and the newest state.
+ *
  * @generated from service yardmaster.v1.AdminService
  */
 export const AdminService: GenService<{
   /**
+   * Registers a worker by name: same name, same worker. Tags never change for the life of the id; a second registration
+   * with other tags keeps the first and warns. A registered worker is OFFLINE until its stream opens.
+   * Errors: INVALID_ARGUMENT (name, tags).
+   *
    * @generated from rpc yardmaster.v1.AdminService.RegisterWorker
    */
   registerWorker: {
@@ -1732,6 +2165,8 @@ export const AdminService: GenService<{
     output: typeof RegisterWorkerResponseSchema;
   },
   /**
+   * One worker, by id or name. Errors: NOT_FOUND.
+   *
    * @generated from rpc yardmaster.v1.AdminService.GetWorker
    */
   getWorker: {
@@ -1740,6 +2175,8 @@ export const AdminService: GenService<{
     output: typeof GetWorkerResponseSchema;
   },
   /**
+   * The workers of the namespace that match every filter given. Errors: INVALID_ARGUMENT (filter, page_token).
+   *
    * @generated from rpc yardmaster.v1.AdminService.ListWorkers
    */
   listWorkers: {
@@ -1748,6 +2185,8 @@ export const AdminService: GenService<{
     output: typeof ListWorkersResponseSchema;
   },
   /**
+   * Every worker of the namespace, then each change, until the caller ends it.
+   *
    * @generated from rpc yardmaster.v1.AdminService.WatchWorkers
    */
   watchWorkers: {
@@ -1756,6 +2195,9 @@ export const AdminService: GenService<{
     output: typeof WatchWorkersResponseSchema;
   },
   /**
+   * Lets a worker finish and gives it nothing new. Durable until ResumeWorker; already draining: no change. Errors:
+   * NOT_FOUND.
+   *
    * @generated from rpc yardmaster.v1.AdminService.DrainWorker
    */
   drainWorker: {
@@ -1764,6 +2206,8 @@ export const AdminService: GenService<{
     output: typeof DrainWorkerResponseSchema;
   },
   /**
+   * Ends a drain. Not draining: no change. Errors: NOT_FOUND.
+   *
    * @generated from rpc yardmaster.v1.AdminService.ResumeWorker
    */
   resumeWorker: {
@@ -1772,6 +2216,10 @@ export const AdminService: GenService<{
     output: typeof ResumeWorkerResponseSchema;
   },
   /**
+   * Deletes a worker; its name is free again. A connected one is evicted DELETED. Pending steps of runs HARD-pinned to
+   * it fail at once, STICKY_WORKER_DELETED. Errors: NOT_FOUND, FAILED_PRECONDITION (it holds work and force is not
+   * set).
+   *
    * @generated from rpc yardmaster.v1.AdminService.DeleteWorker
    */
   deleteWorker: {
@@ -1780,6 +2228,11 @@ export const AdminService: GenService<{
     output: typeof DeleteWorkerResponseSchema;
   },
   /**
+   * Stores a workflow as the next version of its name. Warns, and does not refuse, when later steps of a HARD one ask
+   * for what its first steps do not, when required labels contradict each other, and when no registered worker serves
+   * an action.
+   * Errors: INVALID_ARGUMENT (cycle, unknown need, duplicate step name, label condition, limit).
+   *
    * @generated from rpc yardmaster.v1.AdminService.PutWorkflow
    */
   putWorkflow: {
@@ -1788,6 +2241,8 @@ export const AdminService: GenService<{
     output: typeof PutWorkflowResponseSchema;
   },
   /**
+   * One version of a workflow. Errors: NOT_FOUND.
+   *
    * @generated from rpc yardmaster.v1.AdminService.GetWorkflow
    */
   getWorkflow: {
@@ -1796,6 +2251,8 @@ export const AdminService: GenService<{
     output: typeof GetWorkflowResponseSchema;
   },
   /**
+   * The newest version of every workflow of the namespace. Errors: INVALID_ARGUMENT (page_token).
+   *
    * @generated from rpc yardmaster.v1.AdminService.ListWorkflows
    */
   listWorkflows: {
@@ -1804,6 +2261,11 @@ export const AdminService: GenService<{
     output: typeof ListWorkflowsResponseSchema;
   },
   /**
+   * Submits one run. Never refused for being unsatisfiable: it warns as PutWorkflow does, and the run waits.
+   * Errors: INVALID_ARGUMENT (input, label condition, limit), NOT_FOUND (workflow, version, depends_on_run_ids,
+   * pin_to_worker_id), ALREADY_EXISTS with REQUEST_ID_REUSED (the request_id was used with another body), UNAVAILABLE
+   * (repeat with the same request_id).
+   *
    * @generated from rpc yardmaster.v1.AdminService.ScheduleRun
    */
   scheduleRun: {
@@ -1812,6 +2274,8 @@ export const AdminService: GenService<{
     output: typeof ScheduleRunResponseSchema;
   },
   /**
+   * Submits many runs, all or nothing. Errors as ScheduleRun, naming the index of the run.
+   *
    * @generated from rpc yardmaster.v1.AdminService.ScheduleRuns
    */
   scheduleRuns: {
@@ -1820,6 +2284,8 @@ export const AdminService: GenService<{
     output: typeof ScheduleRunsResponseSchema;
   },
   /**
+   * One run with its steps, attempts, input and output. Errors: NOT_FOUND.
+   *
    * @generated from rpc yardmaster.v1.AdminService.GetRun
    */
   getRun: {
@@ -1828,6 +2294,8 @@ export const AdminService: GenService<{
     output: typeof GetRunResponseSchema;
   },
   /**
+   * The runs of the namespace that match every filter given. Errors: INVALID_ARGUMENT (filter, page_token).
+   *
    * @generated from rpc yardmaster.v1.AdminService.ListRuns
    */
   listRuns: {
@@ -1836,6 +2304,8 @@ export const AdminService: GenService<{
     output: typeof ListRunsResponseSchema;
   },
   /**
+   * The waiting runs a worker may take, as it stands now. Errors: NOT_FOUND, INVALID_ARGUMENT (page_token).
+   *
    * @generated from rpc yardmaster.v1.AdminService.ListEligibleRuns
    */
   listEligibleRuns: {
@@ -1844,6 +2314,9 @@ export const AdminService: GenService<{
     output: typeof ListEligibleRunsResponseSchema;
   },
   /**
+   * Edits priority and runs_on while no step of the run is assigned, and matches it again at once.
+   * Errors: NOT_FOUND, FAILED_PRECONDITION (a step is assigned, or the run has ended), INVALID_ARGUMENT (limit).
+   *
    * @generated from rpc yardmaster.v1.AdminService.UpdateRun
    */
   updateRun: {
@@ -1852,6 +2325,10 @@ export const AdminService: GenService<{
     output: typeof UpdateRunResponseSchema;
   },
   /**
+   * Cancels a run, or one step of it. Pending steps end at once; running ones get cancel_step and are closed after 10 s
+   * whatever the worker says. Errors: NOT_FOUND, FAILED_PRECONDITION (it has ended; or IF_PENDING and a step is or was
+   * assigned).
+   *
    * @generated from rpc yardmaster.v1.AdminService.CancelRun
    */
   cancelRun: {
@@ -1860,6 +2337,9 @@ export const AdminService: GenService<{
     output: typeof CancelRunResponseSchema;
   },
   /**
+   * Runs an ended, unsuccessful run again: the steps that did not succeed go back with fresh budgets.
+   * Errors: NOT_FOUND, FAILED_PRECONDITION (not ended, or SUCCEEDED).
+   *
    * @generated from rpc yardmaster.v1.AdminService.RetryRun
    */
   retryRun: {
@@ -1868,6 +2348,8 @@ export const AdminService: GenService<{
     output: typeof RetryRunResponseSchema;
   },
   /**
+   * One run, then each change of it; the stream ends after the run's end. Errors: NOT_FOUND.
+   *
    * @generated from rpc yardmaster.v1.AdminService.WatchRun
    */
   watchRun: {
@@ -1876,6 +2358,10 @@ export const AdminService: GenService<{
     output: typeof WatchRunResponseSchema;
   },
   /**
+   * Says why each step of a run waits, or why it is where it is: for every worker every condition that fails, with both
+   * values.
+   * Errors: NOT_FOUND (run, step), INVALID_ARGUMENT (page_token).
+   *
    * @generated from rpc yardmaster.v1.AdminService.ExplainRun
    */
   explainRun: {
@@ -1884,6 +2370,8 @@ export const AdminService: GenService<{
     output: typeof ExplainRunResponseSchema;
   },
   /**
+   * The stored log of a step, all attempts, in order. Errors: NOT_FOUND (run, step), INVALID_ARGUMENT (page_token).
+   *
    * @generated from rpc yardmaster.v1.AdminService.GetStepLogs
    */
   getStepLogs: {
@@ -1892,6 +2380,10 @@ export const AdminService: GenService<{
     output: typeof GetStepLogsResponseSchema;
   },
   /**
+   * The last lines, then new ones as they are stored; the stream ends after the end of the step, or of the run when all
+   * steps are tailed.
+   * Errors: NOT_FOUND (run, step).
+   *
    * @generated from rpc yardmaster.v1.AdminService.TailStepLogs
    */
   tailStepLogs: {
@@ -1900,6 +2392,8 @@ export const AdminService: GenService<{
     output: typeof TailStepLogsResponseSchema;
   },
   /**
+   * Counts by action, and an estimate of the time left. Errors: NOT_FOUND (workflow).
+   *
    * @generated from rpc yardmaster.v1.AdminService.GetStats
    */
   getStats: {
@@ -1908,6 +2402,8 @@ export const AdminService: GenService<{
     output: typeof GetStatsResponseSchema;
   },
   /**
+   * Accepted completions by nickname, most first. Errors: INVALID_ARGUMENT (page_token).
+   *
    * @generated from rpc yardmaster.v1.AdminService.GetLeaderboard
    */
   getLeaderboard: {
@@ -1916,6 +2412,9 @@ export const AdminService: GenService<{
     output: typeof GetLeaderboardResponseSchema;
   },
   /**
+   * Creates a namespace, or changes the settings of a known one; settings that are not set keep their value. Errors:
+   * INVALID_ARGUMENT (name).
+   *
    * @generated from rpc yardmaster.v1.AdminService.PutNamespace
    */
   putNamespace: {
@@ -1924,6 +2423,8 @@ export const AdminService: GenService<{
     output: typeof PutNamespaceResponseSchema;
   },
   /**
+   * All namespaces the caller may see. Errors: INVALID_ARGUMENT (page_token).
+   *
    * @generated from rpc yardmaster.v1.AdminService.ListNamespaces
    */
   listNamespaces: {
@@ -1932,6 +2433,8 @@ export const AdminService: GenService<{
     output: typeof ListNamespacesResponseSchema;
   },
   /**
+   * Forgets successes that equal runs would be answered with; the runs themselves stay.
+   *
    * @generated from rpc yardmaster.v1.AdminService.PurgeResults
    */
   purgeResults: {

@@ -4,6 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_buf_validate_validate } from "../../buf/validate/validate_pb.ts";
 import type { Duration, Timestamp, Value } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Device, DeviceKind } from "./worker_pb.ts";
@@ -14,43 +15,53 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file yardmaster/v1/run.proto.
  */
 export const file_yardmaster_v1_run: GenFile = /*@__PURE__*/
-  fileDesc("Chd5YXJkbWFzdGVyL3YxL3J1bi5wcm90bxINeWFyZG1hc3Rlci52MSLdAQoMRGVzaXJlZExhYmVsEgsKA2tleRgBIAEoCRIlCgV2YWx1ZRgCIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRImCgZ2YWx1ZXMYAyADKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSLQoKY29tcGFyYXRvchgEIAEoDjIZLnlhcmRtYXN0ZXIudjEuQ29tcGFyYXRvchIVCghyZXF1aXJlZBgFIAEoCEgAiAEBEhMKBndlaWdodBgGIAEoBUgBiAEBQgsKCV9yZXF1aXJlZEIJCgdfd2VpZ2h0Iv0BCgVSZXRyeRIZCgxtYXhfYXR0ZW1wdHMYASABKA1IAIgBARIyCg9pbml0aWFsX2JhY2tvZmYYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SGwoOYmFja29mZl9mYWN0b3IYAyABKAFIAYgBARIuCgttYXhfYmFja29mZhgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIeChFtYXhfd29ya2VyX2xvc3NlcxgFIAEoBUgCiAEBQg8KDV9tYXhfYXR0ZW1wdHNCEQoPX2JhY2tvZmZfZmFjdG9yQhQKEl9tYXhfd29ya2VyX2xvc3NlcyL9AwoOU3RlcERlZmluaXRpb24SDAoEbmFtZRgBIAEoCRIOCgZhY3Rpb24YAiABKAkSDQoFbmVlZHMYAyADKAkSDwoHcnVuc19vbhgEIAMoCRIzCg5kZXNpcmVkX2xhYmVscxgFIAMoCzIbLnlhcmRtYXN0ZXIudjEuRGVzaXJlZExhYmVsEikKBmRldmljZRgGIAEoDjIZLnlhcmRtYXN0ZXIudjEuRGV2aWNlS2luZBIaChJub19kZXZpY2VfZmFsbGJhY2sYByABKAgSMwoQc2NoZWR1bGVfdGltZW91dBgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI0ChFleGVjdXRpb25fdGltZW91dBgJIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIzChBwcm9ncmVzc190aW1lb3V0GAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjIKD3JlY29ubmVjdF9ncmFjZRgLIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIjCgVyZXRyeRgMIAEoCzIULnlhcmRtYXN0ZXIudjEuUmV0cnkSIAoTbWF4X2ludmFsaWRfcmVwb3J0cxgNIAEoDUgAiAEBQhYKFF9tYXhfaW52YWxpZF9yZXBvcnRzIq8BCghXb3JrZmxvdxIMCgRuYW1lGAEgASgJEg8KB3ZlcnNpb24YAiABKA0SLAoFc3RlcHMYAyADKAsyHS55YXJkbWFzdGVyLnYxLlN0ZXBEZWZpbml0aW9uEiUKBnN0aWNreRgEIAEoDjIVLnlhcmRtYXN0ZXIudjEuU3RpY2t5Ei8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCI4CgtDb25jdXJyZW5jeRILCgNrZXkYASABKAkSEgoFbGltaXQYAiABKA1IAIgBAUIICgZfbGltaXQitgEKCVN0ZXBFcnJvchIOCgZyZWFzb24YASABKAkSDAoEdHlwZRgCIAEoCRIPCgdtZXNzYWdlGAMgASgJEg0KBXN0YWNrGAQgASgJEhYKCXJldHJ5YWJsZRgFIAEoCEgAiAEBEi8KC2V4cGxhbmF0aW9uGAYgASgLMhoueWFyZG1hc3Rlci52MS5FeHBsYW5hdGlvbhIUCgxjYXVzZWRfYnlfaWQYByABKAlCDAoKX3JldHJ5YWJsZSKLAwoHQXR0ZW1wdBIOCgZudW1iZXIYASABKA0SFQoNYXNzaWdubWVudF9pZBgCIAEoCRIRCgl3b3JrZXJfaWQYAyABKAkSEwoLd29ya2VyX25hbWUYBCABKAkSJQoGZGV2aWNlGAUgASgLMhUueWFyZG1hc3Rlci52MS5EZXZpY2USFwoPbGFiZWxzX3JldmlzaW9uGAYgASgEEi8KC2Fzc2lnbl90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgthY2NlcHRfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB291dGNvbWUYCiABKAkSJwoFZXJyb3IYCyABKAsyGC55YXJkbWFzdGVyLnYxLlN0ZXBFcnJvchInCgN3aHkYDCABKAsyGi55YXJkbWFzdGVyLnYxLkV4cGxhbmF0aW9uIs4DCgRTdGVwEg8KB3N0ZXBfaWQYASABKAkSDAoEbmFtZRgCIAEoCRIOCgZhY3Rpb24YAyABKAkSJwoFc3RhdGUYBCABKA4yGC55YXJkbWFzdGVyLnYxLlN0ZXBTdGF0ZRIWCg5ibG9ja2VkX3JlYXNvbhgFIAEoCRIoCghhdHRlbXB0cxgGIAMoCzIWLnlhcmRtYXN0ZXIudjEuQXR0ZW1wdBISCgpnZW5lcmF0aW9uGAcgASgNEhUKDXByb2dyZXNzX3RleHQYCCABKAkSFgoOcHJvZ3Jlc3NfcGhhc2UYCSABKAkSHgoRcHJvZ3Jlc3NfZnJhY3Rpb24YCiABKAFIAIgBARIXCg9pbnZhbGlkX3JlcG9ydHMYCyABKA0SLgoKcmVhZHlfdGltZRgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKC291dHB1dF9qc29uGA4gASgJEicKBWVycm9yGA8gASgLMhgueWFyZG1hc3Rlci52MS5TdGVwRXJyb3JCFAoSX3Byb2dyZXNzX2ZyYWN0aW9uIpgGCgNSdW4SDgoGcnVuX2lkGAEgASgJEg4KBm51bWJlchgCIAEoBBIRCgluYW1lc3BhY2UYAyABKAkSEAoId29ya2Zsb3cYBCABKAkSGAoQd29ya2Zsb3dfdmVyc2lvbhgFIAEoDRImCgVzdGF0ZRgGIAEoDjIXLnlhcmRtYXN0ZXIudjEuUnVuU3RhdGUSIgoFc3RlcHMYByADKAsyEy55YXJkbWFzdGVyLnYxLlN0ZXASDwoHcnVuc19vbhgIIAMoCRIpCghwcmlvcml0eRgJIAEoDjIXLnlhcmRtYXN0ZXIudjEuUHJpb3JpdHkSJQoGc3RpY2t5GAogASgOMhUueWFyZG1hc3Rlci52MS5TdGlja3kSGAoQcGlubmVkX3dvcmtlcl9pZBgLIAEoCRISCgppbnB1dF9qc29uGAwgASgJEhMKC291dHB1dF9qc29uGA0gASgJEicKBWVycm9yGA4gASgLMhgueWFyZG1hc3Rlci52MS5TdGVwRXJyb3ISFAoMY29udGVudF9oYXNoGA8gASgJEhoKEmV4ZWN1dGVkX2J5X3J1bl9pZBgQIAEoCRIaChJkZXBlbmRzX29uX3J1bl9pZHMYESADKAkSLwoLY29uY3VycmVuY3kYEiABKAsyGi55YXJkbWFzdGVyLnYxLkNvbmN1cnJlbmN5EjIKCG1ldGFkYXRhGBMgAygLMiAueWFyZG1hc3Rlci52MS5SdW4uTWV0YWRhdGFFbnRyeRISCgpyZXF1ZXN0X2lkGBQgASgJEhAKCHJldmlzaW9uGBUgASgEEi8KC2NyZWF0ZV90aW1lGBYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpzdGFydF90aW1lGBcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgYIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAaLwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBItQCCgtFeHBsYW5hdGlvbhInCgd2ZXJkaWN0GAEgASgOMhYueWFyZG1hc3Rlci52MS5WZXJkaWN0Eg8KB3N1bW1hcnkYAiABKAkSKgoGY291bnRzGAMgAygLMhoueWFyZG1hc3Rlci52MS5DbGF1c2VDb3VudBIsCgd3b3JrZXJzGAQgAygLMhsueWFyZG1hc3Rlci52MS5Xb3JrZXJSZXBvcnQSFQoNd29ya2Vyc190b3RhbBgFIAEoDRIXCg9haGVhZF9pbl9kZW1hbmQYBiABKAQSGgoSYWhlYWRfaW5fbmFtZXNwYWNlGAcgASgEEjUKEXNjaGVkdWxlX2RlYWRsaW5lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgphc19vZl90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCI2CgtDbGF1c2VDb3VudBIOCgZjbGF1c2UYASABKAkSFwoPd29ya2Vyc19mYWlsaW5nGAIgASgNIoYBCgxXb3JrZXJSZXBvcnQSEQoJd29ya2VyX2lkGAEgASgJEhMKC3dvcmtlcl9uYW1lGAIgASgJEisKBmZhaWxlZBgDIAMoCzIbLnlhcmRtYXN0ZXIudjEuRmFpbGVkQ2xhdXNlEiEKBHJhbmsYBCABKAsyEy55YXJkbWFzdGVyLnYxLlJhbmsiRwoMRmFpbGVkQ2xhdXNlEg4KBmNsYXVzZRgBIAEoCRILCgNrZXkYAiABKAkSCwoDaGFzGAMgASgJEg0KBW5lZWRzGAQgASgJIsABCgRSYW5rEg4KBnN0aWNreRgBIAEoCBIYChBkZXZpY2VfYXNrZWRfZm9yGAIgASgIEhYKDmhpZ2hlc3Rfd2VpZ2h0GAMgASgDEhIKCndlaWdodF9zdW0YBCABKAMSEgoKdGFnc19jb3ZlchgFIAEoCBIYChBzbG90c19zaGFyZV91c2VkGAYgASgBEjQKEGxhc3RfYXNzaWduX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wKnIKCFByaW9yaXR5EhgKFFBSSU9SSVRZX1VOU1BFQ0lGSUVEEAASEAoMUFJJT1JJVFlfTE9XEAESEAoMUFJJT1JJVFlfTUlEEAISEQoNUFJJT1JJVFlfSElHSBADEhUKEVBSSU9SSVRZX0NSSVRJQ0FMEAQqUwoGU3RpY2t5EhYKElNUSUNLWV9VTlNQRUNJRklFRBAAEg8KC1NUSUNLWV9OT05FEAESDwoLU1RJQ0tZX1NPRlQQAhIPCgtTVElDS1lfSEFSRBADKrQCCgpDb21wYXJhdG9yEhoKFkNPTVBBUkFUT1JfVU5TUEVDSUZJRUQQABIUChBDT01QQVJBVE9SX0VRVUFMEAESGAoUQ09NUEFSQVRPUl9OT1RfRVFVQUwQAhIbChdDT01QQVJBVE9SX0dSRUFURVJfVEhBThADEiQKIENPTVBBUkFUT1JfR1JFQVRFUl9USEFOX09SX0VRVUFMEAQSGAoUQ09NUEFSQVRPUl9MRVNTX1RIQU4QBRIhCh1DT01QQVJBVE9SX0xFU1NfVEhBTl9PUl9FUVVBTBAGEhEKDUNPTVBBUkFUT1JfSU4QBxIVChFDT01QQVJBVE9SX05PVF9JThAIEhUKEUNPTVBBUkFUT1JfRVhJU1RTEAkSGQoVQ09NUEFSQVRPUl9OT1RfRVhJU1RTEAoqywEKCFJ1blN0YXRlEhkKFVJVTl9TVEFURV9VTlNQRUNJRklFRBAAEhUKEVJVTl9TVEFURV9QRU5ESU5HEAESFQoRUlVOX1NUQVRFX1JVTk5JTkcQAhIXChNSVU5fU1RBVEVfU1VDQ0VFREVEEAMSFAoQUlVOX1NUQVRFX0ZBSUxFRBAEEhUKEVJVTl9TVEFURV9DUkFTSEVEEAUSFwoTUlVOX1NUQVRFX1RJTUVEX09VVBAGEhcKE1JVTl9TVEFURV9DQU5DRUxMRUQQByqdAgoJU3RlcFN0YXRlEhoKFlNURVBfU1RBVEVfVU5TUEVDSUZJRUQQABIWChJTVEVQX1NUQVRFX0JMT0NLRUQQARIWChJTVEVQX1NUQVRFX1BFTkRJTkcQAhIXChNTVEVQX1NUQVRFX0FTU0lHTkVEEAMSFgoSU1RFUF9TVEFURV9SVU5OSU5HEAQSGAoUU1RFUF9TVEFURV9TVUNDRUVERUQQBRIVChFTVEVQX1NUQVRFX0ZBSUxFRBAGEhYKElNURVBfU1RBVEVfQ1JBU0hFRBAHEhgKFFNURVBfU1RBVEVfVElNRURfT1VUEAgSGAoUU1RFUF9TVEFURV9DQU5DRUxMRUQQCRIWChJTVEVQX1NUQVRFX1NLSVBQRUQQCiqoAgoHVmVyZGljdBIXChNWRVJESUNUX1VOU1BFQ0lGSUVEEAASFAoQVkVSRElDVF9BU1NJR05FRBABEhEKDVZFUkRJQ1RfRU5ERUQQAhIWChJWRVJESUNUX0JMT0NLRURfQlkQAxIQCgxWRVJESUNUX0hFTEQQBBIXChNWRVJESUNUX0JBQ0tJTkdfT0ZGEAUSHgoaVkVSRElDVF9TVElDS1lfV09SS0VSX0FXQVkQBhIaChZWRVJESUNUX05PX1NVQ0hfQUNUSU9OEAcSHQoZVkVSRElDVF9VTlNBVElTRklBQkxFX05PVxAIEhQKEFZFUkRJQ1RfRFJBSU5JTkcQCRIVChFWRVJESUNUX05PVF9SRUFEWRAKEhAKDFZFUkRJQ1RfQlVTWRALYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_yardmaster_v1_worker]);
+  fileDesc("Chd5YXJkbWFzdGVyL3YxL3J1bi5wcm90bxINeWFyZG1hc3Rlci52MSKLAgoMRGVzaXJlZExhYmVsEhcKA2tleRgBIAEoCUIKukgHcgUQARiACBItCgV2YWx1ZRgCIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZUIGukgD2AEDEjYKBnZhbHVlcxgDIAMoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZUIOukgLkgEIEIAIIgPYAQMSNwoKY29tcGFyYXRvchgEIAEoDjIZLnlhcmRtYXN0ZXIudjEuQ29tcGFyYXRvckIIukgFggECEAESFQoIcmVxdWlyZWQYBSABKAhIAIgBARITCgZ3ZWlnaHQYBiABKAVIAYgBAUILCglfcmVxdWlyZWRCCQoHX3dlaWdodCLFAgoFUmV0cnkSIgoMbWF4X2F0dGVtcHRzGAEgASgNQge6SAQqAigBSACIAQESPAoPaW5pdGlhbF9iYWNrb2ZmGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgi6SAWqAQIyABI0Cg5iYWNrb2ZmX2ZhY3RvchgDIAEoAUIXukgUEhIZAAAAAICELkEpAAAAAAAA8D9IAYgBARI4CgttYXhfYmFja29mZhgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIIukgFqgECMgASMAoRbWF4X3dvcmtlcl9sb3NzZXMYBSABKAVCELpIDRoLKP///////////wFIAogBAUIPCg1fbWF4X2F0dGVtcHRzQhEKD19iYWNrb2ZmX2ZhY3RvckIUChJfbWF4X3dvcmtlcl9sb3NzZXMi/wQKDlN0ZXBEZWZpbml0aW9uEhYKBG5hbWUYASABKAlCCLpIBXIDGIAIEhoKBmFjdGlvbhgCIAEoCUIKukgHcgUQARiACBIhCgVuZWVkcxgDIAMoCUISukgPkgEMEJBOIgdyBRABGIAIEiEKB3J1bnNfb24YBCADKAlCELpIDZIBChCAICIFcgMYgAgSPgoOZGVzaXJlZF9sYWJlbHMYBSADKAsyGy55YXJkbWFzdGVyLnYxLkRlc2lyZWRMYWJlbEIJukgGkgEDEIAIEjMKBmRldmljZRgGIAEoDjIZLnlhcmRtYXN0ZXIudjEuRGV2aWNlS2luZEIIukgFggECEAESGgoSbm9fZGV2aWNlX2ZhbGxiYWNrGAcgASgIEj0KEHNjaGVkdWxlX3RpbWVvdXQYCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CCLpIBaoBAjIAEj4KEWV4ZWN1dGlvbl90aW1lb3V0GAkgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgi6SAWqAQIyABI9ChBwcm9ncmVzc190aW1lb3V0GAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgi6SAWqAQIyABI8Cg9yZWNvbm5lY3RfZ3JhY2UYCyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CCLpIBaoBAjIAEiMKBXJldHJ5GAwgASgLMhQueWFyZG1hc3Rlci52MS5SZXRyeRIpChNtYXhfaW52YWxpZF9yZXBvcnRzGA0gASgNQge6SAQqAigBSACIAQFCFgoUX21heF9pbnZhbGlkX3JlcG9ydHMirwEKCFdvcmtmbG93EgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoDRIsCgVzdGVwcxgDIAMoCzIdLnlhcmRtYXN0ZXIudjEuU3RlcERlZmluaXRpb24SJQoGc3RpY2t5GAQgASgOMhUueWFyZG1hc3Rlci52MS5TdGlja3kSLwoLY3JlYXRlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIk0KC0NvbmN1cnJlbmN5EhcKA2tleRgBIAEoCUIKukgHcgUQARiACBIbCgVsaW1pdBgCIAEoDUIHukgEKgIoAUgAiAEBQggKBl9saW1pdCLTAQoJU3RlcEVycm9yEhgKBnJlYXNvbhgBIAEoCUIIukgFcgMYgAISFwoEdHlwZRgCIAEoCUIJukgGcgQYgIAEEg8KB21lc3NhZ2UYAyABKAkSDQoFc3RhY2sYBCABKAkSFgoJcmV0cnlhYmxlGAUgASgISACIAQESNwoLZXhwbGFuYXRpb24YBiABKAsyGi55YXJkbWFzdGVyLnYxLkV4cGxhbmF0aW9uQga6SAPYAQMSFAoMY2F1c2VkX2J5X2lkGAcgASgJQgwKCl9yZXRyeWFibGUiiwMKB0F0dGVtcHQSDgoGbnVtYmVyGAEgASgNEhUKDWFzc2lnbm1lbnRfaWQYAiABKAkSEQoJd29ya2VyX2lkGAMgASgJEhMKC3dvcmtlcl9uYW1lGAQgASgJEiUKBmRldmljZRgFIAEoCzIVLnlhcmRtYXN0ZXIudjEuRGV2aWNlEhcKD2xhYmVsc19yZXZpc2lvbhgGIAEoBBIvCgthc3NpZ25fdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLYWNjZXB0X3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdvdXRjb21lGAogASgJEicKBWVycm9yGAsgASgLMhgueWFyZG1hc3Rlci52MS5TdGVwRXJyb3ISJwoDd2h5GAwgASgLMhoueWFyZG1hc3Rlci52MS5FeHBsYW5hdGlvbiLOAwoEU3RlcBIPCgdzdGVwX2lkGAEgASgJEgwKBG5hbWUYAiABKAkSDgoGYWN0aW9uGAMgASgJEicKBXN0YXRlGAQgASgOMhgueWFyZG1hc3Rlci52MS5TdGVwU3RhdGUSFgoOYmxvY2tlZF9yZWFzb24YBSABKAkSKAoIYXR0ZW1wdHMYBiADKAsyFi55YXJkbWFzdGVyLnYxLkF0dGVtcHQSEgoKZ2VuZXJhdGlvbhgHIAEoDRIVCg1wcm9ncmVzc190ZXh0GAggASgJEhYKDnByb2dyZXNzX3BoYXNlGAkgASgJEh4KEXByb2dyZXNzX2ZyYWN0aW9uGAogASgBSACIAQESFwoPaW52YWxpZF9yZXBvcnRzGAsgASgNEi4KCnJlYWR5X3RpbWUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtvdXRwdXRfanNvbhgOIAEoCRInCgVlcnJvchgPIAEoCzIYLnlhcmRtYXN0ZXIudjEuU3RlcEVycm9yQhQKEl9wcm9ncmVzc19mcmFjdGlvbiKYBgoDUnVuEg4KBnJ1bl9pZBgBIAEoCRIOCgZudW1iZXIYAiABKAQSEQoJbmFtZXNwYWNlGAMgASgJEhAKCHdvcmtmbG93GAQgASgJEhgKEHdvcmtmbG93X3ZlcnNpb24YBSABKA0SJgoFc3RhdGUYBiABKA4yFy55YXJkbWFzdGVyLnYxLlJ1blN0YXRlEiIKBXN0ZXBzGAcgAygLMhMueWFyZG1hc3Rlci52MS5TdGVwEg8KB3J1bnNfb24YCCADKAkSKQoIcHJpb3JpdHkYCSABKA4yFy55YXJkbWFzdGVyLnYxLlByaW9yaXR5EiUKBnN0aWNreRgKIAEoDjIVLnlhcmRtYXN0ZXIudjEuU3RpY2t5EhgKEHBpbm5lZF93b3JrZXJfaWQYCyABKAkSEgoKaW5wdXRfanNvbhgMIAEoCRITCgtvdXRwdXRfanNvbhgNIAEoCRInCgVlcnJvchgOIAEoCzIYLnlhcmRtYXN0ZXIudjEuU3RlcEVycm9yEhQKDGNvbnRlbnRfaGFzaBgPIAEoCRIaChJleGVjdXRlZF9ieV9ydW5faWQYECABKAkSGgoSZGVwZW5kc19vbl9ydW5faWRzGBEgAygJEi8KC2NvbmN1cnJlbmN5GBIgASgLMhoueWFyZG1hc3Rlci52MS5Db25jdXJyZW5jeRIyCghtZXRhZGF0YRgTIAMoCzIgLnlhcmRtYXN0ZXIudjEuUnVuLk1ldGFkYXRhRW50cnkSEgoKcmVxdWVzdF9pZBgUIAEoCRIQCghyZXZpc2lvbhgVIAEoBBIvCgtjcmVhdGVfdGltZRgWIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKc3RhcnRfdGltZRgXIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYGCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wGi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASLUAgoLRXhwbGFuYXRpb24SJwoHdmVyZGljdBgBIAEoDjIWLnlhcmRtYXN0ZXIudjEuVmVyZGljdBIPCgdzdW1tYXJ5GAIgASgJEioKBmNvdW50cxgDIAMoCzIaLnlhcmRtYXN0ZXIudjEuQ2xhdXNlQ291bnQSLAoHd29ya2VycxgEIAMoCzIbLnlhcmRtYXN0ZXIudjEuV29ya2VyUmVwb3J0EhUKDXdvcmtlcnNfdG90YWwYBSABKA0SFwoPYWhlYWRfaW5fZGVtYW5kGAYgASgEEhoKEmFoZWFkX2luX25hbWVzcGFjZRgHIAEoBBI1ChFzY2hlZHVsZV9kZWFkbGluZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKYXNfb2ZfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiNgoLQ2xhdXNlQ291bnQSDgoGY2xhdXNlGAEgASgJEhcKD3dvcmtlcnNfZmFpbGluZxgCIAEoDSKGAQoMV29ya2VyUmVwb3J0EhEKCXdvcmtlcl9pZBgBIAEoCRITCgt3b3JrZXJfbmFtZRgCIAEoCRIrCgZmYWlsZWQYAyADKAsyGy55YXJkbWFzdGVyLnYxLkZhaWxlZENsYXVzZRIhCgRyYW5rGAQgASgLMhMueWFyZG1hc3Rlci52MS5SYW5rIkcKDEZhaWxlZENsYXVzZRIOCgZjbGF1c2UYASABKAkSCwoDa2V5GAIgASgJEgsKA2hhcxgDIAEoCRINCgVuZWVkcxgEIAEoCSLAAQoEUmFuaxIOCgZzdGlja3kYASABKAgSGAoQZGV2aWNlX2Fza2VkX2ZvchgCIAEoCBIWCg5oaWdoZXN0X3dlaWdodBgDIAEoAxISCgp3ZWlnaHRfc3VtGAQgASgDEhIKCnRhZ3NfY292ZXIYBSABKAgSGAoQc2xvdHNfc2hhcmVfdXNlZBgGIAEoARI0ChBsYXN0X2Fzc2lnbl90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCpyCghQcmlvcml0eRIYChRQUklPUklUWV9VTlNQRUNJRklFRBAAEhAKDFBSSU9SSVRZX0xPVxABEhAKDFBSSU9SSVRZX01JRBACEhEKDVBSSU9SSVRZX0hJR0gQAxIVChFQUklPUklUWV9DUklUSUNBTBAEKlMKBlN0aWNreRIWChJTVElDS1lfVU5TUEVDSUZJRUQQABIPCgtTVElDS1lfTk9ORRABEg8KC1NUSUNLWV9TT0ZUEAISDwoLU1RJQ0tZX0hBUkQQAyq0AgoKQ29tcGFyYXRvchIaChZDT01QQVJBVE9SX1VOU1BFQ0lGSUVEEAASFAoQQ09NUEFSQVRPUl9FUVVBTBABEhgKFENPTVBBUkFUT1JfTk9UX0VRVUFMEAISGwoXQ09NUEFSQVRPUl9HUkVBVEVSX1RIQU4QAxIkCiBDT01QQVJBVE9SX0dSRUFURVJfVEhBTl9PUl9FUVVBTBAEEhgKFENPTVBBUkFUT1JfTEVTU19USEFOEAUSIQodQ09NUEFSQVRPUl9MRVNTX1RIQU5fT1JfRVFVQUwQBhIRCg1DT01QQVJBVE9SX0lOEAcSFQoRQ09NUEFSQVRPUl9OT1RfSU4QCBIVChFDT01QQVJBVE9SX0VYSVNUUxAJEhkKFUNPTVBBUkFUT1JfTk9UX0VYSVNUUxAKKssBCghSdW5TdGF0ZRIZChVSVU5fU1RBVEVfVU5TUEVDSUZJRUQQABIVChFSVU5fU1RBVEVfUEVORElORxABEhUKEVJVTl9TVEFURV9SVU5OSU5HEAISFwoTUlVOX1NUQVRFX1NVQ0NFRURFRBADEhQKEFJVTl9TVEFURV9GQUlMRUQQBBIVChFSVU5fU1RBVEVfQ1JBU0hFRBAFEhcKE1JVTl9TVEFURV9USU1FRF9PVVQQBhIXChNSVU5fU1RBVEVfQ0FOQ0VMTEVEEAcqnQIKCVN0ZXBTdGF0ZRIaChZTVEVQX1NUQVRFX1VOU1BFQ0lGSUVEEAASFgoSU1RFUF9TVEFURV9CTE9DS0VEEAESFgoSU1RFUF9TVEFURV9QRU5ESU5HEAISFwoTU1RFUF9TVEFURV9BU1NJR05FRBADEhYKElNURVBfU1RBVEVfUlVOTklORxAEEhgKFFNURVBfU1RBVEVfU1VDQ0VFREVEEAUSFQoRU1RFUF9TVEFURV9GQUlMRUQQBhIWChJTVEVQX1NUQVRFX0NSQVNIRUQQBxIYChRTVEVQX1NUQVRFX1RJTUVEX09VVBAIEhgKFFNURVBfU1RBVEVfQ0FOQ0VMTEVEEAkSFgoSU1RFUF9TVEFURV9TS0lQUEVEEAoqqAIKB1ZlcmRpY3QSFwoTVkVSRElDVF9VTlNQRUNJRklFRBAAEhQKEFZFUkRJQ1RfQVNTSUdORUQQARIRCg1WRVJESUNUX0VOREVEEAISFgoSVkVSRElDVF9CTE9DS0VEX0JZEAMSEAoMVkVSRElDVF9IRUxEEAQSFwoTVkVSRElDVF9CQUNLSU5HX09GRhAFEh4KGlZFUkRJQ1RfU1RJQ0tZX1dPUktFUl9BV0FZEAYSGgoWVkVSRElDVF9OT19TVUNIX0FDVElPThAHEh0KGVZFUkRJQ1RfVU5TQVRJU0ZJQUJMRV9OT1cQCBIUChBWRVJESUNUX0RSQUlOSU5HEAkSFQoRVkVSRElDVF9OT1RfUkVBRFkQChIQCgxWRVJESUNUX0JVU1kQC2IGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_yardmaster_v1_worker]);
 
 /**
+ * A condition on one label of a worker. Several may name one key; all required ones must hold.
+ *
  * @generated from message yardmaster.v1.DesiredLabel
  */
 export type DesiredLabel = Message<"yardmaster.v1.DesiredLabel"> & {
   /**
+   * The label's key.
+   *
    * @generated from field: string key = 1;
    */
   key: string;
 
   /**
+   * String or finite number to compare with; a number for the order comparators; unset for IN, NOT_IN, EXISTS and
+   * NOT_EXISTS. Anything else: INVALID_ARGUMENT, naming the key.
+   *
    * @generated from field: google.protobuf.Value value = 2;
    */
   value?: Value | undefined;
 
   /**
-   * IN, NOT_IN
+   * For IN and NOT_IN only: 1 to 64, all strings or all finite numbers.
    *
    * @generated from field: repeated google.protobuf.Value values = 3;
    */
   values: Value[];
 
   /**
+   * How to compare.
+   *
    * @generated from field: yardmaster.v1.Comparator comparator = 4;
    */
   comparator: Comparator;
 
   /**
-   * default true
+   * True: a worker that does not match is excluded. False: never excludes, only ranks. Default true.
    *
    * @generated from field: optional bool required = 5;
    */
   required?: boolean | undefined;
 
   /**
-   * default 100; without effect when required
+   * How much a match of an optional label counts; negative pushes a worker down and never excludes it. Default 100;
+   * without effect when required.
    *
    * @generated from field: optional int32 weight = 6;
    */
@@ -65,35 +76,41 @@ export const DesiredLabelSchema: GenMessage<DesiredLabel> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_run, 0);
 
 /**
+ * When a step that did not succeed is tried again. Application failures and lost workers are counted apart.
+ *
  * @generated from message yardmaster.v1.Retry
  */
 export type Retry = Message<"yardmaster.v1.Retry"> & {
   /**
-   * default 1
+   * Attempts in all, the first included, at least 1. Default 1.
    *
    * @generated from field: optional uint32 max_attempts = 1;
    */
   maxAttempts?: number | undefined;
 
   /**
+   * Wait before the second attempt. Unset: none.
+   *
    * @generated from field: google.protobuf.Duration initial_backoff = 2;
    */
   initialBackoff?: Duration | undefined;
 
   /**
-   * default 2
+   * The wait grows by this factor with every failure; at least 1. Default 2.
    *
    * @generated from field: optional double backoff_factor = 3;
    */
   backoffFactor?: number | undefined;
 
   /**
+   * Longest wait. Unset: no bound.
+   *
    * @generated from field: google.protobuf.Duration max_backoff = 4;
    */
   maxBackoff?: Duration | undefined;
 
   /**
-   * default 5; -1 unlimited; 0 none
+   * Workers this step may lose before it is CRASHED. Default 5; -1 unlimited; 0 none.
    *
    * @generated from field: optional int32 max_worker_losses = 5;
    */
@@ -108,83 +125,99 @@ export const RetrySchema: GenMessage<Retry> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_run, 1);
 
 /**
+ * What a step is and needs: one node of a workflow, or the whole of a run without one.
+ *
  * @generated from message yardmaster.v1.StepDefinition
  */
 export type StepDefinition = Message<"yardmaster.v1.StepDefinition"> & {
   /**
-   * default, for a run without a workflow: the action
+   * Unique within the run. Default, for a run without a workflow: the action.
    *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
+   * Name of the handler. Required.
+   *
    * @generated from field: string action = 2;
    */
   action: string;
 
   /**
+   * Names of the steps whose outputs it takes. Empty: a root, which takes the run's input. Cycles and unknown names:
+   * INVALID_ARGUMENT.
+   *
    * @generated from field: repeated string needs = 3;
    */
   needs: string[];
 
   /**
-   * added to the run's
+   * Tags a worker must have, added to the run's. Default limit 32 together.
    *
    * @generated from field: repeated string runs_on = 4;
    */
   runsOn: string[];
 
   /**
+   * Conditions on the worker's labels; the run's are added.
+   *
    * @generated from field: repeated yardmaster.v1.DesiredLabel desired_labels = 5;
    */
   desiredLabels: DesiredLabel[];
 
   /**
+   * Device to lease with the assignment. UNSPECIFIED: a slot is enough.
+   *
    * @generated from field: yardmaster.v1.DeviceKind device = 6;
    */
   device: DeviceKind;
 
   /**
+   * A GPU step shall wait for a GPU rather than take a CPU slot on a worker without GPUs.
+   *
    * @generated from field: bool no_device_fallback = 7;
    */
   noDeviceFallback: boolean;
 
   /**
-   * default 5 min; 0s waits for ever
+   * Longest wait for a worker, counted from each time the step becomes ready. Unset: the run's, else the namespace's,
+   * by default 5 min; 0s waits for ever.
    *
    * @generated from field: google.protobuf.Duration schedule_timeout = 8;
    */
   scheduleTimeout?: Duration | undefined;
 
   /**
-   * unset: none
+   * Longest run of one attempt, from acceptance. Unset: the run's, else none.
    *
    * @generated from field: google.protobuf.Duration execution_timeout = 9;
    */
   executionTimeout?: Duration | undefined;
 
   /**
-   * unset: none
+   * Longest silence of one attempt: time without progress or logs. Unset: none.
    *
    * @generated from field: google.protobuf.Duration progress_timeout = 10;
    */
   progressTimeout?: Duration | undefined;
 
   /**
-   * unset: the server's
+   * How long the step waits for a worker whose stream was lost. Unset: the server's (default 30 s).
    *
    * @generated from field: google.protobuf.Duration reconnect_grace = 11;
    */
   reconnectGrace?: Duration | undefined;
 
   /**
+   * When to try again. Unset: its defaults.
+   *
    * @generated from field: yardmaster.v1.Retry retry = 12;
    */
   retry?: Retry | undefined;
 
   /**
-   * default 5
+   * Reports of an invalid input before the step that produced it runs again. Default 5.
    *
    * @generated from field: optional uint32 max_invalid_reports = 13;
    */
@@ -199,30 +232,42 @@ export const StepDefinitionSchema: GenMessage<StepDefinition> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_run, 2);
 
 /**
+ * One version of a workflow: a DAG of steps. Versions do not change.
+ *
  * @generated from message yardmaster.v1.Workflow
  */
 export type Workflow = Message<"yardmaster.v1.Workflow"> & {
   /**
+   * Unique within the namespace.
+   *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
+   * 1, 2, 3 …
+   *
    * @generated from field: uint32 version = 2;
    */
   version: number;
 
   /**
+   * Its steps, as given.
+   *
    * @generated from field: repeated yardmaster.v1.StepDefinition steps = 3;
    */
   steps: StepDefinition[];
 
   /**
+   * Default for its runs.
+   *
    * @generated from field: yardmaster.v1.Sticky sticky = 4;
    */
   sticky: Sticky;
 
   /**
+   * When this version was put.
+   *
    * @generated from field: google.protobuf.Timestamp create_time = 5;
    */
   createTime?: Timestamp | undefined;
@@ -236,16 +281,21 @@ export const WorkflowSchema: GenMessage<Workflow> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_run, 3);
 
 /**
+ * At most `limit` runs of one key are live at the same time. A run is live from the commit of its first assignment to
+ * its end; a run over the limit is held and blocks nobody behind it.
+ *
  * @generated from message yardmaster.v1.Concurrency
  */
 export type Concurrency = Message<"yardmaster.v1.Concurrency"> & {
   /**
+   * Runs with the same key, within the namespace, share the limit.
+   *
    * @generated from field: string key = 1;
    */
   key: string;
 
   /**
-   * default 1
+   * Runs live at the same time. Default 1.
    *
    * @generated from field: optional uint32 limit = 2;
    */
@@ -260,46 +310,56 @@ export const ConcurrencySchema: GenMessage<Concurrency> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_run, 4);
 
 /**
+ * Why an attempt, a step or a run did not succeed.
+ *
  * @generated from message yardmaster.v1.StepError
  */
 export type StepError = Message<"yardmaster.v1.StepError"> & {
   /**
-   * UPPER_SNAKE, from the one list; APPLICATION for the handler's own
+   * UPPER_SNAKE, from the one list of reasons; APPLICATION for the handler's own. Empty is read as APPLICATION.
    *
    * @generated from field: string reason = 1;
    */
   reason: string;
 
   /**
+   * The handler's own class of error, for example the name of an exception.
+   *
    * @generated from field: string type = 2;
    */
   type: string;
 
   /**
+   * For a person.
+   *
    * @generated from field: string message = 3;
    */
   message: string;
 
   /**
+   * Stack trace, in the handler's own form.
+   *
    * @generated from field: string stack = 4;
    */
   stack: string;
 
   /**
-   * default true
+   * False: do not try again, whatever Retry says. Default true.
    *
    * @generated from field: optional bool retryable = 5;
    */
   retryable?: boolean | undefined;
 
   /**
-   * with SCHEDULE_TIMEOUT, as of that moment, bounded
+   * With SCHEDULE_TIMEOUT: why nobody took it, as of that moment, bounded to 8 KiB. Filled by the server only.
    *
    * @generated from field: yardmaster.v1.Explanation explanation = 6;
    */
   explanation?: Explanation | undefined;
 
   /**
+   * With CAUSED_BY: the step or run whose end caused this one. Filled by the server only.
+   *
    * @generated from field: string caused_by_id = 7;
    */
   causedById: string;
@@ -313,65 +373,91 @@ export const StepErrorSchema: GenMessage<StepError> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_run, 5);
 
 /**
+ * One try at a step.
+ *
  * @generated from message yardmaster.v1.Attempt
  */
 export type Attempt = Message<"yardmaster.v1.Attempt"> & {
   /**
+   * 1, 2, 3 … within the step.
+   *
    * @generated from field: uint32 number = 1;
    */
   number: number;
 
   /**
+   * The fence of its assignment.
+   *
    * @generated from field: string assignment_id = 2;
    */
   assignmentId: string;
 
   /**
+   * Worker it was given to.
+   *
    * @generated from field: string worker_id = 3;
    */
   workerId: string;
 
   /**
+   * Name of that worker at the time.
+   *
    * @generated from field: string worker_name = 4;
    */
   workerName: string;
 
   /**
+   * Device leased. Unset: a slot only.
+   *
    * @generated from field: yardmaster.v1.Device device = 5;
    */
   device?: Device | undefined;
 
   /**
+   * The worker's labels_revision it was matched under.
+   *
    * @generated from field: uint64 labels_revision = 6;
    */
   labelsRevision: bigint;
 
   /**
+   * When it was given to the worker.
+   *
    * @generated from field: google.protobuf.Timestamp assign_time = 7;
    */
   assignTime?: Timestamp | undefined;
 
   /**
+   * When the worker accepted it. Unset: not accepted.
+   *
    * @generated from field: google.protobuf.Timestamp accept_time = 8;
    */
   acceptTime?: Timestamp | undefined;
 
   /**
+   * When it ended. Unset: under way.
+   *
    * @generated from field: google.protobuf.Timestamp end_time = 9;
    */
   endTime?: Timestamp | undefined;
 
   /**
+   * How it ended, in UPPER_SNAKE. Empty: under way.
+   *
    * @generated from field: string outcome = 10;
    */
   outcome: string;
 
   /**
+   * Why it did not succeed. Unset: it did, or is under way.
+   *
    * @generated from field: yardmaster.v1.StepError error = 11;
    */
   error?: StepError | undefined;
 
   /**
+   * Why this worker: its rank and up to 3 runners-up, as of the assignment, bounded to 8 KiB.
+   *
    * @generated from field: yardmaster.v1.Explanation why = 12;
    */
   why?: Explanation | undefined;
@@ -385,82 +471,112 @@ export const AttemptSchema: GenMessage<Attempt> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_run, 6);
 
 /**
+ * One step of a run.
+ *
  * @generated from message yardmaster.v1.Step
  */
 export type Step = Message<"yardmaster.v1.Step"> & {
   /**
+   * Id of the step.
+   *
    * @generated from field: string step_id = 1;
    */
   stepId: string;
 
   /**
+   * Name within the run.
+   *
    * @generated from field: string name = 2;
    */
   name: string;
 
   /**
+   * Name of its handler.
+   *
    * @generated from field: string action = 3;
    */
   action: string;
 
   /**
+   * Its state.
+   *
    * @generated from field: yardmaster.v1.StepState state = 4;
    */
   state: StepState;
 
   /**
+   * Why it is BLOCKED: what it waits for. Empty: it is not.
+   *
    * @generated from field: string blocked_reason = 5;
    */
   blockedReason: string;
 
   /**
-   * oldest first
+   * Every try, oldest first. Not in lists.
    *
    * @generated from field: repeated yardmaster.v1.Attempt attempts = 6;
    */
   attempts: Attempt[];
 
   /**
+   * Grows by one each time the step runs again because its output was reported invalid.
+   *
    * @generated from field: uint32 generation = 7;
    */
   generation: number;
 
   /**
+   * Latest progress text. Empty: none.
+   *
    * @generated from field: string progress_text = 8;
    */
   progressText: string;
 
   /**
+   * Latest progress phase. Empty: none.
+   *
    * @generated from field: string progress_phase = 9;
    */
   progressPhase: string;
 
   /**
+   * Latest fraction done, 0 to 1. Unset: unknown.
+   *
    * @generated from field: optional double progress_fraction = 10;
    */
   progressFraction?: number | undefined;
 
   /**
+   * Times its input was reported invalid since the input last changed.
+   *
    * @generated from field: uint32 invalid_reports = 11;
    */
   invalidReports: number;
 
   /**
+   * When it last became ready. Unset: not yet.
+   *
    * @generated from field: google.protobuf.Timestamp ready_time = 12;
    */
   readyTime?: Timestamp | undefined;
 
   /**
+   * When it ended. Unset: not yet.
+   *
    * @generated from field: google.protobuf.Timestamp end_time = 13;
    */
   endTime?: Timestamp | undefined;
 
   /**
+   * Its output as JSON text, byte for byte as the worker sent it. Empty: none yet, or a list.
+   *
    * @generated from field: string output_json = 14;
    */
   outputJson: string;
 
   /**
+   * Why it ended without success. Unset otherwise.
+   *
    * @generated from field: yardmaster.v1.StepError error = 15;
    */
   error?: StepError | undefined;
@@ -474,131 +590,175 @@ export const StepSchema: GenMessage<Step> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_run, 7);
 
 /**
+ * One execution of a workflow, or of a single step without one.
+ *
  * @generated from message yardmaster.v1.Run
  */
 export type Run = Message<"yardmaster.v1.Run"> & {
   /**
+   * Id of the run.
+   *
    * @generated from field: string run_id = 1;
    */
   runId: string;
 
   /**
-   * 1, 2, 3 … within its workflow; 0 without one
+   * 1, 2, 3 … within its workflow; 0 without one.
    *
    * @generated from field: uint64 number = 2;
    */
   number: bigint;
 
   /**
+   * The namespace it belongs to.
+   *
    * @generated from field: string namespace = 3;
    */
   namespace: string;
 
   /**
+   * Name of its workflow. Empty: none.
+   *
    * @generated from field: string workflow = 4;
    */
   workflow: string;
 
   /**
+   * Version of its workflow; 0 without one.
+   *
    * @generated from field: uint32 workflow_version = 5;
    */
   workflowVersion: number;
 
   /**
+   * Its state.
+   *
    * @generated from field: yardmaster.v1.RunState state = 6;
    */
   state: RunState;
 
   /**
+   * Its steps, in the order they were defined. In lists without attempts and outputs.
+   *
    * @generated from field: repeated yardmaster.v1.Step steps = 7;
    */
   steps: Step[];
 
   /**
+   * Tags every worker of it must have.
+   *
    * @generated from field: repeated string runs_on = 8;
    */
   runsOn: string[];
 
   /**
+   * Its priority; never UNSPECIFIED.
+   *
    * @generated from field: yardmaster.v1.Priority priority = 9;
    */
   priority: Priority;
 
   /**
+   * What applies to it; never UNSPECIFIED.
+   *
    * @generated from field: yardmaster.v1.Sticky sticky = 10;
    */
   sticky: Sticky;
 
   /**
+   * Worker it is pinned to. Empty: none.
+   *
    * @generated from field: string pinned_worker_id = 11;
    */
   pinnedWorkerId: string;
 
   /**
+   * Its input as JSON text. Empty in lists.
+   *
    * @generated from field: string input_json = 12;
    */
   inputJson: string;
 
   /**
+   * Output of its only sink, or an object {sink name: output}, as JSON text. Empty: not SUCCEEDED, or a list.
+   *
    * @generated from field: string output_json = 13;
    */
   outputJson: string;
 
   /**
+   * Why it ended without success. Unset otherwise.
+   *
    * @generated from field: yardmaster.v1.StepError error = 14;
    */
   error?: StepError | undefined;
 
   /**
+   * The hash equal runs are found by. Empty: not asked for.
+   *
    * @generated from field: string content_hash = 15;
    */
   contentHash: string;
 
   /**
-   * set when an equal run did the work
+   * Set when an equal run did the work: that run. Empty: its own.
    *
    * @generated from field: string executed_by_run_id = 16;
    */
   executedByRunId: string;
 
   /**
+   * Runs that must succeed before it starts.
+   *
    * @generated from field: repeated string depends_on_run_ids = 17;
    */
   dependsOnRunIds: string[];
 
   /**
+   * Bound on runs live together. Unset: none.
+   *
    * @generated from field: yardmaster.v1.Concurrency concurrency = 18;
    */
   concurrency?: Concurrency | undefined;
 
   /**
+   * As submitted.
+   *
    * @generated from field: map<string, string> metadata = 19;
    */
   metadata: { [key: string]: string };
 
   /**
+   * As submitted. Empty: none was given.
+   *
    * @generated from field: string request_id = 20;
    */
   requestId: string;
 
   /**
-   * grows by one with every committed change of the run
+   * Grows by one with every committed change of the run.
    *
    * @generated from field: uint64 revision = 21;
    */
   revision: bigint;
 
   /**
+   * When it was submitted.
+   *
    * @generated from field: google.protobuf.Timestamp create_time = 22;
    */
   createTime?: Timestamp | undefined;
 
   /**
+   * When its first step was accepted. Unset: not yet.
+   *
    * @generated from field: google.protobuf.Timestamp start_time = 23;
    */
   startTime?: Timestamp | undefined;
 
   /**
+   * When it ended. Unset: not yet.
+   *
    * @generated from field: google.protobuf.Timestamp end_time = 24;
    */
   endTime?: Timestamp | undefined;
@@ -612,54 +772,71 @@ export const RunSchema: GenMessage<Run> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_run, 8);
 
 /**
+ * Why a step waits, or why it was placed where it is, found with the rules that place steps.
+ *
  * @generated from message yardmaster.v1.Explanation
  */
 export type Explanation = Message<"yardmaster.v1.Explanation"> & {
   /**
+   * The first that fits.
+   *
    * @generated from field: yardmaster.v1.Verdict verdict = 1;
    */
   verdict: Verdict;
 
   /**
-   * one sentence for a person
+   * One sentence for a person.
    *
    * @generated from field: string summary = 2;
    */
   summary: string;
 
   /**
+   * How many workers fail each clause.
+   *
    * @generated from field: repeated yardmaster.v1.ClauseCount counts = 3;
    */
   counts: ClauseCount[];
 
   /**
-   * nearest miss first; for a placed step the winner, then the runners-up
+   * Nearest miss first; for a placed step the winner, then the runners-up. Recorded ones hold at most 10 misses or 3
+   * runners-up; ExplainRun pages through all.
    *
    * @generated from field: repeated yardmaster.v1.WorkerReport workers = 4;
    */
   workers: WorkerReport[];
 
   /**
+   * Workers looked at.
+   *
    * @generated from field: uint32 workers_total = 5;
    */
   workersTotal: number;
 
   /**
+   * Steps of the same demand that go first.
+   *
    * @generated from field: uint64 ahead_in_demand = 6;
    */
   aheadInDemand: bigint;
 
   /**
+   * Steps of the namespace that go first.
+   *
    * @generated from field: uint64 ahead_in_namespace = 7;
    */
   aheadInNamespace: bigint;
 
   /**
+   * When its schedule timeout fires. Unset: it does not run.
+   *
    * @generated from field: google.protobuf.Timestamp schedule_deadline = 8;
    */
   scheduleDeadline?: Timestamp | undefined;
 
   /**
+   * The moment this was true.
+   *
    * @generated from field: google.protobuf.Timestamp as_of_time = 9;
    */
   asOfTime?: Timestamp | undefined;
@@ -673,15 +850,21 @@ export const ExplanationSchema: GenMessage<Explanation> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_run, 9);
 
 /**
+ * Workers that fail one clause.
+ *
  * @generated from message yardmaster.v1.ClauseCount
  */
 export type ClauseCount = Message<"yardmaster.v1.ClauseCount"> & {
   /**
+   * As FailedClause.clause.
+   *
    * @generated from field: string clause = 1;
    */
   clause: string;
 
   /**
+   * How many workers fail it; one that fails several is counted in each.
+   *
    * @generated from field: uint32 workers_failing = 2;
    */
   workersFailing: number;
@@ -695,25 +878,35 @@ export const ClauseCountSchema: GenMessage<ClauseCount> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_run, 10);
 
 /**
+ * One worker, seen from one step.
+ *
  * @generated from message yardmaster.v1.WorkerReport
  */
 export type WorkerReport = Message<"yardmaster.v1.WorkerReport"> & {
   /**
+   * The worker.
+   *
    * @generated from field: string worker_id = 1;
    */
   workerId: string;
 
   /**
+   * Its name.
+   *
    * @generated from field: string worker_name = 2;
    */
   workerName: string;
 
   /**
+   * Every clause it fails. Empty: it may take the step.
+   *
    * @generated from field: repeated yardmaster.v1.FailedClause failed = 3;
    */
   failed: FailedClause[];
 
   /**
+   * Where it stands among those that may. Unset: it may not.
+   *
    * @generated from field: yardmaster.v1.Rank rank = 4;
    */
   rank?: Rank | undefined;
@@ -727,27 +920,35 @@ export const WorkerReportSchema: GenMessage<WorkerReport> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_run, 11);
 
 /**
+ * One condition a worker does not meet, with both values.
+ *
  * @generated from message yardmaster.v1.FailedClause
  */
 export type FailedClause = Message<"yardmaster.v1.FailedClause"> & {
   /**
-   * ACTION, RUNS_ON, LABEL, STICKY, SLOT, DEVICE, DRAINING, NOT_READY, RETURNED_BEFORE
+   * ACTION, RUNS_ON, LABEL, STICKY, SLOT, DEVICE, DRAINING, NOT_READY or RETURNED_BEFORE.
    *
    * @generated from field: string clause = 1;
    */
   clause: string;
 
   /**
+   * What it is about: the label's key, the tag. Empty where the clause says it all.
+   *
    * @generated from field: string key = 2;
    */
   key: string;
 
   /**
+   * What the worker has, for example `128`.
+   *
    * @generated from field: string has = 3;
    */
   has: string;
 
   /**
+   * What the step needs, for example `> 256`.
+   *
    * @generated from field: string needs = 4;
    */
   needs: string;
@@ -761,40 +962,56 @@ export const FailedClauseSchema: GenMessage<FailedClause> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_run, 12);
 
 /**
+ * What workers that may take a step are ordered by, in this order.
+ *
  * @generated from message yardmaster.v1.Rank
  */
 export type Rank = Message<"yardmaster.v1.Rank"> & {
   /**
+   * It is the SOFT sticky worker. True is better.
+   *
    * @generated from field: bool sticky = 1;
    */
   sticky: boolean;
 
   /**
+   * It has the device asked for rather than the fallback. True is better.
+   *
    * @generated from field: bool device_asked_for = 2;
    */
   deviceAskedFor: boolean;
 
   /**
+   * Highest weight among its matched optional labels; 0 when none matched. Higher is better.
+   *
    * @generated from field: int64 highest_weight = 3;
    */
   highestWeight: bigint;
 
   /**
+   * Sum of the weights of its matched optional labels. Higher is better.
+   *
    * @generated from field: int64 weight_sum = 4;
    */
   weightSum: bigint;
 
   /**
+   * Its tags cover runs_on, rather than having none and matching so. True is better.
+   *
    * @generated from field: bool tags_cover = 5;
    */
   tagsCover: boolean;
 
   /**
+   * Slots in use, as a share of its slots, 0 to 1. Lower is better.
+   *
    * @generated from field: double slots_share_used = 6;
    */
   slotsShareUsed: number;
 
   /**
+   * When it was last given something; longest ago, or never (unset), is better.
+   *
    * @generated from field: google.protobuf.Timestamp last_assign_time = 7;
    */
   lastAssignTime?: Timestamp | undefined;
@@ -808,38 +1025,50 @@ export const RankSchema: GenMessage<Rank> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_run, 13);
 
 /**
+ * First key of the queue's order; within one priority the step that became ready first goes first.
+ *
  * @generated from enum yardmaster.v1.Priority
  */
 export const Priority = {
   /**
-   * MID; in UpdateRun: unchanged
+   * MID; in UpdateRun: unchanged.
    *
    * @generated from enum value: PRIORITY_UNSPECIFIED = 0;
    */
   UNSPECIFIED: 0,
 
   /**
+   * After everything else.
+   *
    * @generated from enum value: PRIORITY_LOW = 1;
    */
   LOW: 1,
 
   /**
+   * The default.
+   *
    * @generated from enum value: PRIORITY_MID = 2;
    */
   MID: 2,
 
   /**
+   * Before MID.
+   *
    * @generated from enum value: PRIORITY_HIGH = 3;
    */
   HIGH: 3,
 
   /**
+   * Before everything else.
+   *
    * @generated from enum value: PRIORITY_CRITICAL = 4;
    */
   CRITICAL: 4,
 } as const;
 
 /**
+ * First key of the queue's order; within one priority the step that became ready first goes first.
+ *
  * @generated from enum yardmaster.v1.Priority
  */
 export type Priority = (typeof Priority)[keyof typeof Priority] | UnknownEnum;
@@ -851,33 +1080,45 @@ export const PrioritySchema: GenEnum<Priority> = /*@__PURE__*/
   enumDesc(file_yardmaster_v1_run, 0);
 
 /**
+ * How strongly the steps of a run stay on the worker of its first assignment.
+ *
  * @generated from enum yardmaster.v1.Sticky
  */
 export const Sticky = {
   /**
-   * the workflow's; without one NONE
+   * The workflow's; without one NONE.
    *
    * @generated from enum value: STICKY_UNSPECIFIED = 0;
    */
   UNSPECIFIED: 0,
 
   /**
+   * Every step goes to the best worker.
+   *
    * @generated from enum value: STICKY_NONE = 1;
    */
   NONE: 1,
 
   /**
+   * The pinned worker first when it may take the step now; otherwise the next best, and the pin moves there.
+   *
    * @generated from enum value: STICKY_SOFT = 2;
    */
   SOFT: 2,
 
   /**
+   * Only the pinned worker, with tags, labels, slots and devices still observed. While it is away, full or not matching
+   * the step waits, until its schedule timeout. When the pinned worker is deleted, waiting steps fail at once,
+   * STICKY_WORKER_DELETED.
+   *
    * @generated from enum value: STICKY_HARD = 3;
    */
   HARD: 3,
 } as const;
 
 /**
+ * How strongly the steps of a run stay on the worker of its first assignment.
+ *
  * @generated from enum yardmaster.v1.Sticky
  */
 export type Sticky = (typeof Sticky)[keyof typeof Sticky] | UnknownEnum;
@@ -889,68 +1130,94 @@ export const StickySchema: GenEnum<Sticky> = /*@__PURE__*/
   enumDesc(file_yardmaster_v1_run, 1);
 
 /**
+ * How a worker's label is compared; the worker's value is the left-hand side. A missing key or another type never
+ * matches, except for NOT_EXISTS.
+ *
  * @generated from enum yardmaster.v1.Comparator
  */
 export const Comparator = {
   /**
-   * EQUAL
+   * EQUAL.
    *
    * @generated from enum value: COMPARATOR_UNSPECIFIED = 0;
    */
   UNSPECIFIED: 0,
 
   /**
+   * Same type and equal.
+   *
    * @generated from enum value: COMPARATOR_EQUAL = 1;
    */
   EQUAL: 1,
 
   /**
+   * Same type and not equal.
+   *
    * @generated from enum value: COMPARATOR_NOT_EQUAL = 2;
    */
   NOT_EQUAL: 2,
 
   /**
+   * Both numbers, and the worker's is greater.
+   *
    * @generated from enum value: COMPARATOR_GREATER_THAN = 3;
    */
   GREATER_THAN: 3,
 
   /**
+   * Both numbers, and the worker's is greater or equal.
+   *
    * @generated from enum value: COMPARATOR_GREATER_THAN_OR_EQUAL = 4;
    */
   GREATER_THAN_OR_EQUAL: 4,
 
   /**
+   * Both numbers, and the worker's is less.
+   *
    * @generated from enum value: COMPARATOR_LESS_THAN = 5;
    */
   LESS_THAN: 5,
 
   /**
+   * Both numbers, and the worker's is less or equal.
+   *
    * @generated from enum value: COMPARATOR_LESS_THAN_OR_EQUAL = 6;
    */
   LESS_THAN_OR_EQUAL: 6,
 
   /**
+   * `values` has the worker's value; same type.
+   *
    * @generated from enum value: COMPARATOR_IN = 7;
    */
   IN: 7,
 
   /**
+   * `values` has not the worker's value; same type.
+   *
    * @generated from enum value: COMPARATOR_NOT_IN = 8;
    */
   NOT_IN: 8,
 
   /**
+   * The worker has the key. No value.
+   *
    * @generated from enum value: COMPARATOR_EXISTS = 9;
    */
   EXISTS: 9,
 
   /**
+   * The worker has not the key. No value.
+   *
    * @generated from enum value: COMPARATOR_NOT_EXISTS = 10;
    */
   NOT_EXISTS: 10,
 } as const;
 
 /**
+ * How a worker's label is compared; the worker's value is the left-hand side. A missing key or another type never
+ * matches, except for NOT_EXISTS.
+ *
  * @generated from enum yardmaster.v1.Comparator
  */
 export type Comparator = (typeof Comparator)[keyof typeof Comparator] | UnknownEnum;
@@ -962,51 +1229,71 @@ export const ComparatorSchema: GenEnum<Comparator> = /*@__PURE__*/
   enumDesc(file_yardmaster_v1_run, 2);
 
 /**
+ * State of a run. The last five are ends; the first step that ended without success decides which.
+ *
  * @generated from enum yardmaster.v1.RunState
  */
 export const RunState = {
   /**
+   * Never sent by the server; refused in a filter.
+   *
    * @generated from enum value: RUN_STATE_UNSPECIFIED = 0;
    */
   UNSPECIFIED: 0,
 
   /**
+   * No step was accepted yet.
+   *
    * @generated from enum value: RUN_STATE_PENDING = 1;
    */
   PENDING: 1,
 
   /**
+   * A step was accepted.
+   *
    * @generated from enum value: RUN_STATE_RUNNING = 2;
    */
   RUNNING: 2,
 
   /**
+   * Every step succeeded, or an equal run did the work.
+   *
    * @generated from enum value: RUN_STATE_SUCCEEDED = 3;
    */
   SUCCEEDED: 3,
 
   /**
+   * A step failed, or a run it depends on did not succeed (CAUSED_BY).
+   *
    * @generated from enum value: RUN_STATE_FAILED = 4;
    */
   FAILED: 4,
 
   /**
+   * A step lost more workers than it may.
+   *
    * @generated from enum value: RUN_STATE_CRASHED = 5;
    */
   CRASHED: 5,
 
   /**
+   * A step ran out of time.
+   *
    * @generated from enum value: RUN_STATE_TIMED_OUT = 6;
    */
   TIMED_OUT: 6,
 
   /**
+   * The run was cancelled.
+   *
    * @generated from enum value: RUN_STATE_CANCELLED = 7;
    */
   CANCELLED: 7,
 } as const;
 
 /**
+ * State of a run. The last five are ends; the first step that ended without success decides which.
+ *
  * @generated from enum yardmaster.v1.RunState
  */
 export type RunState = (typeof RunState)[keyof typeof RunState] | UnknownEnum;
@@ -1018,66 +1305,92 @@ export const RunStateSchema: GenEnum<RunState> = /*@__PURE__*/
   enumDesc(file_yardmaster_v1_run, 3);
 
 /**
+ * State of a step. BLOCKED → PENDING → ASSIGNED → RUNNING → one of the ends.
+ *
  * @generated from enum yardmaster.v1.StepState
  */
 export const StepState = {
   /**
+   * Never sent by the server.
+   *
    * @generated from enum value: STEP_STATE_UNSPECIFIED = 0;
    */
   UNSPECIFIED: 0,
 
   /**
+   * Not ready: open dependencies, a running backoff, or held (concurrency, an equal run). See Step.blocked_reason.
+   *
    * @generated from enum value: STEP_STATE_BLOCKED = 1;
    */
   BLOCKED: 1,
 
   /**
+   * Ready, waiting for a worker.
+   *
    * @generated from enum value: STEP_STATE_PENDING = 2;
    */
   PENDING: 2,
 
   /**
+   * Given to a worker, not yet accepted.
+   *
    * @generated from enum value: STEP_STATE_ASSIGNED = 3;
    */
   ASSIGNED: 3,
 
   /**
+   * Accepted.
+   *
    * @generated from enum value: STEP_STATE_RUNNING = 4;
    */
   RUNNING: 4,
 
   /**
+   * Ended with an output.
+   *
    * @generated from enum value: STEP_STATE_SUCCEEDED = 5;
    */
   SUCCEEDED: 5,
 
   /**
+   * Ended: attempts used up, or the error was not retryable.
+   *
    * @generated from enum value: STEP_STATE_FAILED = 6;
    */
   FAILED: 6,
 
   /**
+   * Ended: more workers were lost than Retry.max_worker_losses allows.
+   *
    * @generated from enum value: STEP_STATE_CRASHED = 7;
    */
   CRASHED: 7,
 
   /**
+   * Ended: the schedule timeout fired (SCHEDULE_TIMEOUT), or the last attempt ran out of time.
+   *
    * @generated from enum value: STEP_STATE_TIMED_OUT = 8;
    */
   TIMED_OUT: 8,
 
   /**
+   * Ended: cancelled.
+   *
    * @generated from enum value: STEP_STATE_CANCELLED = 9;
    */
   CANCELLED: 9,
 
   /**
+   * Ended without a try: something it depends on did not succeed (CAUSED_BY).
+   *
    * @generated from enum value: STEP_STATE_SKIPPED = 10;
    */
   SKIPPED: 10,
 } as const;
 
 /**
+ * State of a step. BLOCKED → PENDING → ASSIGNED → RUNNING → one of the ends.
+ *
  * @generated from enum yardmaster.v1.StepState
  */
 export type StepState = (typeof StepState)[keyof typeof StepState] | UnknownEnum;
@@ -1089,71 +1402,99 @@ export const StepStateSchema: GenEnum<StepState> = /*@__PURE__*/
   enumDesc(file_yardmaster_v1_run, 4);
 
 /**
+ * Why a step is where it is: the first of these that fits.
+ *
  * @generated from enum yardmaster.v1.Verdict
  */
 export const Verdict = {
   /**
+   * Never sent.
+   *
    * @generated from enum value: VERDICT_UNSPECIFIED = 0;
    */
   UNSPECIFIED: 0,
 
   /**
+   * A worker has it.
+   *
    * @generated from enum value: VERDICT_ASSIGNED = 1;
    */
   ASSIGNED: 1,
 
   /**
+   * It has ended.
+   *
    * @generated from enum value: VERDICT_ENDED = 2;
    */
   ENDED: 2,
 
   /**
+   * Something it depends on has not ended.
+   *
    * @generated from enum value: VERDICT_BLOCKED_BY = 3;
    */
   BLOCKED_BY: 3,
 
   /**
+   * Held by its concurrency key or by an equal run.
+   *
    * @generated from enum value: VERDICT_HELD = 4;
    */
   HELD: 4,
 
   /**
+   * Waiting out the backoff after a failure.
+   *
    * @generated from enum value: VERDICT_BACKING_OFF = 5;
    */
   BACKING_OFF: 5,
 
   /**
+   * HARD sticky, and the pinned worker is away.
+   *
    * @generated from enum value: VERDICT_STICKY_WORKER_AWAY = 6;
    */
   STICKY_WORKER_AWAY: 6,
 
   /**
+   * No registered worker lists its action.
+   *
    * @generated from enum value: VERDICT_NO_SUCH_ACTION = 7;
    */
   NO_SUCH_ACTION: 7,
 
   /**
+   * No worker matches its tags, labels or device now, however free it may be.
+   *
    * @generated from enum value: VERDICT_UNSATISFIABLE_NOW = 8;
    */
   UNSATISFIABLE_NOW: 8,
 
   /**
+   * The workers that match are draining.
+   *
    * @generated from enum value: VERDICT_DRAINING = 9;
    */
   DRAINING: 9,
 
   /**
+   * The workers that match are not ready: away, back-pressured, or waiting after a missed accept.
+   *
    * @generated from enum value: VERDICT_NOT_READY = 10;
    */
   NOT_READY: 10,
 
   /**
+   * The workers that match are full.
+   *
    * @generated from enum value: VERDICT_BUSY = 11;
    */
   BUSY: 11,
 } as const;
 
 /**
+ * Why a step is where it is: the first of these that fits.
+ *
  * @generated from enum yardmaster.v1.Verdict
  */
 export type Verdict = (typeof Verdict)[keyof typeof Verdict] | UnknownEnum;

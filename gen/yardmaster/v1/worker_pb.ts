@@ -4,6 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_buf_validate_validate } from "../../buf/validate/validate_pb.ts";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { JsonObject, Message, UnknownEnum } from "@bufbuild/protobuf";
@@ -12,19 +13,23 @@ import type { JsonObject, Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file yardmaster/v1/worker.proto.
  */
 export const file_yardmaster_v1_worker: GenFile = /*@__PURE__*/
-  fileDesc("Chp5YXJkbWFzdGVyL3YxL3dvcmtlci5wcm90bxINeWFyZG1hc3Rlci52MSJACgdEZXZpY2VzEg8KB2dwdV9pZHMYASADKAkSFgoJY3B1X3Nsb3RzGAIgASgNSACIAQFCDAoKX2NwdV9zbG90cyI9CgZEZXZpY2USJwoEa2luZBgBIAEoDjIZLnlhcmRtYXN0ZXIudjEuRGV2aWNlS2luZBIKCgJpZBgCIAEoCSKHBQoGV29ya2VyEhEKCXdvcmtlcl9pZBgBIAEoCRIMCgRuYW1lGAIgASgJEhEKCW5hbWVzcGFjZRgDIAEoCRIUCgxkaXNwbGF5X25hbWUYBCABKAkSEAoIbmlja25hbWUYBSABKAkSKQoFc3RhdGUYBiABKA4yGi55YXJkbWFzdGVyLnYxLldvcmtlclN0YXRlEhAKCGRyYWluaW5nGAcgASgIEhYKDmRlZmF1bHRfd29ya2VyGAggASgIEgwKBHRhZ3MYCSADKAkSJwoGbGFiZWxzGAogASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIXCg9sYWJlbHNfcmV2aXNpb24YCyABKAQSDwoHYWN0aW9ucxgMIAMoCRINCgVzbG90cxgNIAEoDRISCgpzbG90c191c2VkGA4gASgNEicKB2RldmljZXMYDyABKAsyFi55YXJkbWFzdGVyLnYxLkRldmljZXMSMgoLYXNzaWdubWVudHMYECADKAsyHS55YXJkbWFzdGVyLnYxLkhlbGRBc3NpZ25tZW50EhcKD2NvbXBsZXRlZF9jb3VudBgRIAEoBBIxCg1yZWdpc3Rlcl90aW1lGBIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxjb25uZWN0X3RpbWUYEyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjIKDmxhc3Rfc2Vlbl90aW1lGBQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIfCgNzZGsYFSABKAsyEi55YXJkbWFzdGVyLnYxLlNkaxIYChBub3RfcmVhZHlfcmVhc29uGBYgASgJIr4BCg5IZWxkQXNzaWdubWVudBIVCg1hc3NpZ25tZW50X2lkGAEgASgJEg4KBnJ1bl9pZBgCIAEoCRIRCglzdGVwX25hbWUYAyABKAkSJQoGZGV2aWNlGAQgASgLMhUueWFyZG1hc3Rlci52MS5EZXZpY2USFQoNcHJvZ3Jlc3NfdGV4dBgFIAEoCRIeChFwcm9ncmVzc19mcmFjdGlvbhgGIAEoAUgAiAEBQhQKEl9wcm9ncmVzc19mcmFjdGlvbiI2CgNTZGsSDAoEbmFtZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgJEhAKCGxhbmd1YWdlGAMgASgJKqwBCgtXb3JrZXJTdGF0ZRIcChhXT1JLRVJfU1RBVEVfVU5TUEVDSUZJRUQQABIYChRXT1JLRVJfU1RBVEVfT0ZGTElORRABEhUKEVdPUktFUl9TVEFURV9JRExFEAISFQoRV09SS0VSX1NUQVRFX0JVU1kQAxIdChlXT1JLRVJfU1RBVEVfRElTQ09OTkVDVEVEEAQSGAoUV09SS0VSX1NUQVRFX0NSQVNIRUQQBSpTCgpEZXZpY2VLaW5kEhsKF0RFVklDRV9LSU5EX1VOU1BFQ0lGSUVEEAASEwoPREVWSUNFX0tJTkRfQ1BVEAESEwoPREVWSUNFX0tJTkRfR1BVEAJiBnByb3RvMw", [file_google_protobuf_struct, file_google_protobuf_timestamp]);
+  fileDesc("Chp5YXJkbWFzdGVyL3YxL3dvcmtlci5wcm90bxINeWFyZG1hc3Rlci52MSJfCgdEZXZpY2VzEiMKB2dwdV9pZHMYASADKAlCErpID5IBDBCAICIHcgUQARiAAhIhCgljcHVfc2xvdHMYAiABKA1CCbpIBioEGMCEPUgAiAEBQgwKCl9jcHVfc2xvdHMiUQoGRGV2aWNlEjEKBGtpbmQYASABKA4yGS55YXJkbWFzdGVyLnYxLkRldmljZUtpbmRCCLpIBYIBAhABEhQKAmlkGAIgASgJQgi6SAVyAxiAAiKPBQoGV29ya2VyEhEKCXdvcmtlcl9pZBgBIAEoCRIMCgRuYW1lGAIgASgJEhEKCW5hbWVzcGFjZRgDIAEoCRIUCgxkaXNwbGF5X25hbWUYBCABKAkSEAoIbmlja25hbWUYBSABKAkSKQoFc3RhdGUYBiABKA4yGi55YXJkbWFzdGVyLnYxLldvcmtlclN0YXRlEhAKCGRyYWluaW5nGAcgASgIEhYKDmRlZmF1bHRfd29ya2VyGAggASgIEgwKBHRhZ3MYCSADKAkSLwoGbGFiZWxzGAogASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdEIGukgD2AEDEhcKD2xhYmVsc19yZXZpc2lvbhgLIAEoBBIPCgdhY3Rpb25zGAwgAygJEg0KBXNsb3RzGA0gASgNEhIKCnNsb3RzX3VzZWQYDiABKA0SJwoHZGV2aWNlcxgPIAEoCzIWLnlhcmRtYXN0ZXIudjEuRGV2aWNlcxIyCgthc3NpZ25tZW50cxgQIAMoCzIdLnlhcmRtYXN0ZXIudjEuSGVsZEFzc2lnbm1lbnQSFwoPY29tcGxldGVkX2NvdW50GBEgASgEEjEKDXJlZ2lzdGVyX3RpbWUYEiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKDGNvbm5lY3RfdGltZRgTIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMgoObGFzdF9zZWVuX3RpbWUYFCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEh8KA3NkaxgVIAEoCzISLnlhcmRtYXN0ZXIudjEuU2RrEhgKEG5vdF9yZWFkeV9yZWFzb24YFiABKAkivgEKDkhlbGRBc3NpZ25tZW50EhUKDWFzc2lnbm1lbnRfaWQYASABKAkSDgoGcnVuX2lkGAIgASgJEhEKCXN0ZXBfbmFtZRgDIAEoCRIlCgZkZXZpY2UYBCABKAsyFS55YXJkbWFzdGVyLnYxLkRldmljZRIVCg1wcm9ncmVzc190ZXh0GAUgASgJEh4KEXByb2dyZXNzX2ZyYWN0aW9uGAYgASgBSACIAQFCFAoSX3Byb2dyZXNzX2ZyYWN0aW9uIlQKA1NkaxIWCgRuYW1lGAEgASgJQgi6SAVyAxiAAhIZCgd2ZXJzaW9uGAIgASgJQgi6SAVyAxiAAhIaCghsYW5ndWFnZRgDIAEoCUIIukgFcgMYgAIqrAEKC1dvcmtlclN0YXRlEhwKGFdPUktFUl9TVEFURV9VTlNQRUNJRklFRBAAEhgKFFdPUktFUl9TVEFURV9PRkZMSU5FEAESFQoRV09SS0VSX1NUQVRFX0lETEUQAhIVChFXT1JLRVJfU1RBVEVfQlVTWRADEh0KGVdPUktFUl9TVEFURV9ESVNDT05ORUNURUQQBBIYChRXT1JLRVJfU1RBVEVfQ1JBU0hFRBAFKlMKCkRldmljZUtpbmQSGwoXREVWSUNFX0tJTkRfVU5TUEVDSUZJRUQQABITCg9ERVZJQ0VfS0lORF9DUFUQARITCg9ERVZJQ0VfS0lORF9HUFUQAmIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_struct, file_google_protobuf_timestamp]);
 
 /**
+ * The devices a worker lends out, declared in Hello. The GPU and CPU pools are apart.
+ *
  * @generated from message yardmaster.v1.Devices
  */
 export type Devices = Message<"yardmaster.v1.Devices"> & {
   /**
+   * Opaque GPU ids in the order they shall be shown, without duplicates; never renumbered. Empty: no GPUs.
+   *
    * @generated from field: repeated string gpu_ids = 1;
    */
   gpuIds: string[];
 
   /**
-   * default: slots
+   * Number of CPU slots. Default: the worker's slots.
    *
    * @generated from field: optional uint32 cpu_slots = 2;
    */
@@ -39,16 +44,20 @@ export const DevicesSchema: GenMessage<Devices> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_worker, 0);
 
 /**
+ * A device leased together with an assignment.
+ *
  * @generated from message yardmaster.v1.Device
  */
 export type Device = Message<"yardmaster.v1.Device"> & {
   /**
+   * Which pool it comes from. UNSPECIFIED: no device was asked for.
+   *
    * @generated from field: yardmaster.v1.DeviceKind kind = 1;
    */
   kind: DeviceKind;
 
   /**
-   * empty: no device id (CPU, or a GPU step on a worker without GPUs)
+   * The GPU id. Empty: no device id (CPU, or a GPU step on a worker without GPUs).
    *
    * @generated from field: string id = 2;
    */
@@ -63,115 +72,162 @@ export const DeviceSchema: GenMessage<Device> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_worker, 1);
 
 /**
+ * A worker as the control plane knows it: a durable identity that outlives processes and connections.
+ *
  * @generated from message yardmaster.v1.Worker
  */
 export type Worker = Message<"yardmaster.v1.Worker"> & {
   /**
+   * Durable id, given at registration.
+   *
    * @generated from field: string worker_id = 1;
    */
   workerId: string;
 
   /**
+   * Unique within the namespace; 3 to 128 characters, a letter or digit first, then letters, digits, space, dot,
+   * underscore or dash.
+   *
    * @generated from field: string name = 2;
    */
   name: string;
 
   /**
+   * The namespace it belongs to, for life.
+   *
    * @generated from field: string namespace = 3;
    */
   namespace: string;
 
   /**
+   * Readable handle made by the server, `word-word-number`, unique within the namespace.
+   *
    * @generated from field: string display_name = 4;
    */
   displayName: string;
 
   /**
+   * The name its completions are counted under on the leaderboard. Default `anonymous`.
+   *
    * @generated from field: string nickname = 5;
    */
   nickname: string;
 
   /**
+   * What it is doing now.
+   *
    * @generated from field: yardmaster.v1.WorkerState state = 6;
    */
   state: WorkerState;
 
   /**
+   * Finishes what it holds and is given nothing new. Durable until ResumeWorker.
+   *
    * @generated from field: bool draining = 7;
    */
   draining: boolean;
 
   /**
+   * Registered by a hello that gave neither id nor name; such an identity is lent again when it is free.
+   *
    * @generated from field: bool default_worker = 8;
    */
   defaultWorker: boolean;
 
   /**
+   * Fixed at registration. Compared exactly, case-sensitive.
+   *
    * @generated from field: repeated string tags = 9;
    */
   tags: string[];
 
   /**
+   * Present labels: key to string or finite number.
+   *
    * @generated from field: google.protobuf.Struct labels = 10;
    */
   labels?: JsonObject | undefined;
 
   /**
+   * Durable counter; grows by one with every accepted change of the labels.
+   *
    * @generated from field: uint64 labels_revision = 11;
    */
   labelsRevision: bigint;
 
   /**
+   * Actions it served in its last hello.
+   *
    * @generated from field: repeated string actions = 12;
    */
   actions: string[];
 
   /**
+   * Assignments it can hold at the same time.
+   *
    * @generated from field: uint32 slots = 13;
    */
   slots: number;
 
   /**
+   * Slots taken, those reserved for assignments that were withdrawn but not yet reported ended included.
+   *
    * @generated from field: uint32 slots_used = 14;
    */
   slotsUsed: number;
 
   /**
+   * Devices declared in its last hello. Unset: none were declared.
+   *
    * @generated from field: yardmaster.v1.Devices devices = 15;
    */
   devices?: Devices | undefined;
 
   /**
+   * What it holds now.
+   *
    * @generated from field: repeated yardmaster.v1.HeldAssignment assignments = 16;
    */
   assignments: HeldAssignment[];
 
   /**
+   * Completions accepted from this worker since it was registered.
+   *
    * @generated from field: uint64 completed_count = 17;
    */
   completedCount: bigint;
 
   /**
+   * When it was registered.
+   *
    * @generated from field: google.protobuf.Timestamp register_time = 18;
    */
   registerTime?: Timestamp | undefined;
 
   /**
+   * When its latest session began. Unset: never connected.
+   *
    * @generated from field: google.protobuf.Timestamp connect_time = 19;
    */
   connectTime?: Timestamp | undefined;
 
   /**
+   * When a message of it was last read. Unset: never connected.
+   *
    * @generated from field: google.protobuf.Timestamp last_seen_time = 20;
    */
   lastSeenTime?: Timestamp | undefined;
 
   /**
+   * The client library it said hello with. Unset: it did not say.
+   *
    * @generated from field: yardmaster.v1.Sdk sdk = 21;
    */
   sdk?: Sdk | undefined;
 
   /**
+   * Why a connected worker is given nothing although it may have free slots. Empty: it is ready.
+   *
    * @generated from field: string not_ready_reason = 22;
    */
   notReadyReason: string;
@@ -185,35 +241,49 @@ export const WorkerSchema: GenMessage<Worker> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_worker, 2);
 
 /**
+ * An assignment as shown on the worker that holds it.
+ *
  * @generated from message yardmaster.v1.HeldAssignment
  */
 export type HeldAssignment = Message<"yardmaster.v1.HeldAssignment"> & {
   /**
+   * The fence of the assignment.
+   *
    * @generated from field: string assignment_id = 1;
    */
   assignmentId: string;
 
   /**
+   * Run it belongs to.
+   *
    * @generated from field: string run_id = 2;
    */
   runId: string;
 
   /**
+   * Name of the step within that run.
+   *
    * @generated from field: string step_name = 3;
    */
   stepName: string;
 
   /**
+   * Device leased with it. Unset: a slot only.
+   *
    * @generated from field: yardmaster.v1.Device device = 4;
    */
   device?: Device | undefined;
 
   /**
+   * Latest progress text. Empty: none reported.
+   *
    * @generated from field: string progress_text = 5;
    */
   progressText: string;
 
   /**
+   * Latest fraction done, 0 to 1. Unset: none reported.
+   *
    * @generated from field: optional double progress_fraction = 6;
    */
   progressFraction?: number | undefined;
@@ -227,20 +297,28 @@ export const HeldAssignmentSchema: GenMessage<HeldAssignment> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_worker, 3);
 
 /**
+ * The client library a worker runs on. For display and support only.
+ *
  * @generated from message yardmaster.v1.Sdk
  */
 export type Sdk = Message<"yardmaster.v1.Sdk"> & {
   /**
+   * Name of the library, for example `yardmaster-js`.
+   *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
+   * Its version.
+   *
    * @generated from field: string version = 2;
    */
   version: string;
 
   /**
+   * Language or runtime, for example `node 20.19`.
+   *
    * @generated from field: string language = 3;
    */
   language: string;
@@ -254,38 +332,48 @@ export const SdkSchema: GenMessage<Sdk> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_worker, 4);
 
 /**
+ * What a worker is doing now. Draining stands beside the state, see Worker.draining.
+ *
  * @generated from enum yardmaster.v1.WorkerState
  */
 export const WorkerState = {
   /**
+   * Never sent by the server; refused in a filter.
+   *
    * @generated from enum value: WORKER_STATE_UNSPECIFIED = 0;
    */
   UNSPECIFIED: 0,
 
   /**
+   * Registered, without a stream, holding nothing. It is given nothing.
+   *
    * @generated from enum value: WORKER_STATE_OFFLINE = 1;
    */
   OFFLINE: 1,
 
   /**
+   * Connected and holding no assignment.
+   *
    * @generated from enum value: WORKER_STATE_IDLE = 2;
    */
   IDLE: 2,
 
   /**
+   * Connected and holding at least one assignment.
+   *
    * @generated from enum value: WORKER_STATE_BUSY = 3;
    */
   BUSY: 3,
 
   /**
-   * session lost, grace running, still holds assignments
+   * Session lost, grace running, still holds assignments.
    *
    * @generated from enum value: WORKER_STATE_DISCONNECTED = 4;
    */
   DISCONNECTED: 4,
 
   /**
-   * lost while holding; cleared by the next hello
+   * Lost while holding assignments; cleared by the next hello.
    *
    * @generated from enum value: WORKER_STATE_CRASHED = 5;
    */
@@ -293,6 +381,8 @@ export const WorkerState = {
 } as const;
 
 /**
+ * What a worker is doing now. Draining stands beside the state, see Worker.draining.
+ *
  * @generated from enum yardmaster.v1.WorkerState
  */
 export type WorkerState = (typeof WorkerState)[keyof typeof WorkerState] | UnknownEnum;
@@ -304,28 +394,36 @@ export const WorkerStateSchema: GenEnum<WorkerState> = /*@__PURE__*/
   enumDesc(file_yardmaster_v1_worker, 0);
 
 /**
+ * The kind of device a step asks for, or an assignment leased.
+ *
  * @generated from enum yardmaster.v1.DeviceKind
  */
 export const DeviceKind = {
   /**
-   * a slot is enough
+   * No device: a slot is enough.
    *
    * @generated from enum value: DEVICE_KIND_UNSPECIFIED = 0;
    */
   UNSPECIFIED: 0,
 
   /**
+   * One of the worker's CPU slots.
+   *
    * @generated from enum value: DEVICE_KIND_CPU = 1;
    */
   CPU: 1,
 
   /**
+   * One of the worker's GPUs; on a worker without GPUs a CPU slot instead, unless the step forbids that.
+   *
    * @generated from enum value: DEVICE_KIND_GPU = 2;
    */
   GPU: 2,
 } as const;
 
 /**
+ * The kind of device a step asks for, or an assignment leased.
+ *
  * @generated from enum yardmaster.v1.DeviceKind
  */
 export type DeviceKind = (typeof DeviceKind)[keyof typeof DeviceKind] | UnknownEnum;

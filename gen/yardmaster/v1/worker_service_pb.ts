@@ -4,6 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_buf_validate_validate } from "../../buf/validate/validate_pb.ts";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { StepError } from "./run_pb.ts";
@@ -16,96 +17,127 @@ import type { JsonObject, Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file yardmaster/v1/worker_service.proto.
  */
 export const file_yardmaster_v1_worker_service: GenFile = /*@__PURE__*/
-  fileDesc("CiJ5YXJkbWFzdGVyL3YxL3dvcmtlcl9zZXJ2aWNlLnByb3RvEg15YXJkbWFzdGVyLnYxItAFCg5Db25uZWN0UmVxdWVzdBIQCghzZXF1ZW5jZRgBIAEoBBIlCgVoZWxsbxgCIAEoCzIULnlhcmRtYXN0ZXIudjEuSGVsbG9IABIzCgloZWFydGJlYXQYAyABKAsyHi55YXJkbWFzdGVyLnYxLldvcmtlckhlYXJ0YmVhdEgAEjQKDXVwc2VydF9sYWJlbHMYBCABKAsyGy55YXJkbWFzdGVyLnYxLlVwc2VydExhYmVsc0gAEjQKDXN0ZXBfYWNjZXB0ZWQYBSABKAsyGy55YXJkbWFzdGVyLnYxLlN0ZXBBY2NlcHRlZEgAEjQKDXN0ZXBfcmV0dXJuZWQYBiABKAsyGy55YXJkbWFzdGVyLnYxLlN0ZXBSZXR1cm5lZEgAEjgKD3N0ZXBfcHJvZ3Jlc3NlZBgHIAEoCzIdLnlhcmRtYXN0ZXIudjEuU3RlcFByb2dyZXNzZWRIABIwCgtzdGVwX2xvZ2dlZBgIIAEoCzIZLnlhcmRtYXN0ZXIudjEuU3RlcExvZ2dlZEgAEjYKDnN0ZXBfc3VjY2VlZGVkGAkgASgLMhwueWFyZG1hc3Rlci52MS5TdGVwU3VjY2VlZGVkSAASMAoLc3RlcF9mYWlsZWQYCiABKAsyGS55YXJkbWFzdGVyLnYxLlN0ZXBGYWlsZWRIABI2Cg5zdGVwX2NhbmNlbGxlZBgLIAEoCzIcLnlhcmRtYXN0ZXIudjEuU3RlcENhbmNlbGxlZEgAEjQKDWlucHV0X2ludmFsaWQYDCABKAsyGy55YXJkbWFzdGVyLnYxLklucHV0SW52YWxpZEgAEjQKDXNsb3RzX2NoYW5nZWQYDSABKAsyGy55YXJkbWFzdGVyLnYxLlNsb3RzQ2hhbmdlZEgAEikKB2dvb2RieWUYDiABKAsyFi55YXJkbWFzdGVyLnYxLkdvb2RieWVIAEIJCgdtZXNzYWdlItYDCg9Db25uZWN0UmVzcG9uc2USFAoMYWNrbm93bGVkZ2VkGAEgASgEEikKB3dlbGNvbWUYAiABKAsyFi55YXJkbWFzdGVyLnYxLldlbGNvbWVIABIqCghydW5fc3RlcBgDIAEoCzIWLnlhcmRtYXN0ZXIudjEuUnVuU3RlcEgAEjAKC2NhbmNlbF9zdGVwGAQgASgLMhkueWFyZG1hc3Rlci52MS5DYW5jZWxTdGVwSAASOAoPbGFiZWxzX3Vwc2VydGVkGAUgASgLMh0ueWFyZG1hc3Rlci52MS5MYWJlbHNVcHNlcnRlZEgAEikKB3JlZnVzZWQYBiABKAsyFi55YXJkbWFzdGVyLnYxLlJlZnVzZWRIABIzCgloZWFydGJlYXQYByABKAsyHi55YXJkbWFzdGVyLnYxLlNlcnZlckhlYXJ0YmVhdEgAEiUKBWRyYWluGAggASgLMhQueWFyZG1hc3Rlci52MS5EcmFpbkgAEi0KCXJlY29ubmVjdBgJIAEoCzIYLnlhcmRtYXN0ZXIudjEuUmVjb25uZWN0SAASKQoHZXZpY3RlZBgKIAEoCzIWLnlhcmRtYXN0ZXIudjEuRXZpY3RlZEgAQgkKB21lc3NhZ2UikQIKBUhlbGxvEhEKCXdvcmtlcl9pZBgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHRhZ3MYAyADKAkSJwoGbGFiZWxzGAQgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIPCgdhY3Rpb25zGAUgAygJEhIKBXNsb3RzGAYgASgNSACIAQESJwoHZGV2aWNlcxgHIAEoCzIWLnlhcmRtYXN0ZXIudjEuRGV2aWNlcxIQCghuaWNrbmFtZRgIIAEoCRIfCgNzZGsYCSABKAsyEi55YXJkbWFzdGVyLnYxLlNkaxIlCgZyZXN1bWUYCiABKAsyFS55YXJkbWFzdGVyLnYxLlJlc3VtZUIICgZfc2xvdHMiOQoGUmVzdW1lEhIKCnNlc3Npb25faWQYASABKAkSGwoTaGVsZF9hc3NpZ25tZW50X2lkcxgCIAMoCSJACg9Xb3JrZXJIZWFydGJlYXQSLQoJc2VuZF90aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCI3CgxVcHNlcnRMYWJlbHMSJwoGbGFiZWxzGAEgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCIlCgxTdGVwQWNjZXB0ZWQSFQoNYXNzaWdubWVudF9pZBgBIAEoCSJiCgxTdGVwUmV0dXJuZWQSFQoNYXNzaWdubWVudF9pZBgBIAEoCRIrCgZyZWFzb24YAiABKA4yGy55YXJkbWFzdGVyLnYxLlJldHVyblJlYXNvbhIOCgZkZXRhaWwYAyABKAkiaAoOU3RlcFByb2dyZXNzZWQSFQoNYXNzaWdubWVudF9pZBgBIAEoCRIMCgR0ZXh0GAIgASgJEhUKCGZyYWN0aW9uGAMgASgBSACIAQESDQoFcGhhc2UYBCABKAlCCwoJX2ZyYWN0aW9uImkKB0xvZ0xpbmUSKAoEdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJgoFbGV2ZWwYAiABKA4yFy55YXJkbWFzdGVyLnYxLkxvZ0xldmVsEgwKBHRleHQYAyABKAkiZQoKU3RlcExvZ2dlZBIVCg1hc3NpZ25tZW50X2lkGAEgASgJEhkKEWZpcnN0X2xpbmVfbnVtYmVyGAIgASgEEiUKBWxpbmVzGAMgAygLMhYueWFyZG1hc3Rlci52MS5Mb2dMaW5lIjsKDVN0ZXBTdWNjZWVkZWQSFQoNYXNzaWdubWVudF9pZBgBIAEoCRITCgtvdXRwdXRfanNvbhgCIAEoCSJMCgpTdGVwRmFpbGVkEhUKDWFzc2lnbm1lbnRfaWQYASABKAkSJwoFZXJyb3IYAiABKAsyGC55YXJkbWFzdGVyLnYxLlN0ZXBFcnJvciImCg1TdGVwQ2FuY2VsbGVkEhUKDWFzc2lnbm1lbnRfaWQYASABKAkiSAoMSW5wdXRJbnZhbGlkEhUKDWFzc2lnbm1lbnRfaWQYASABKAkSEQoJc3RlcF9uYW1lGAIgASgJEg4KBnJlYXNvbhgDIAEoCSIdCgxTbG90c0NoYW5nZWQSDQoFc2xvdHMYASABKA0iGQoHR29vZGJ5ZRIOCgZyZWFzb24YASABKAki/wMKB1dlbGNvbWUSEQoJd29ya2VyX2lkGAEgASgJEgwKBG5hbWUYAiABKAkSFAoMZGlzcGxheV9uYW1lGAMgASgJEhEKCW5hbWVzcGFjZRgEIAEoCRISCgpzZXNzaW9uX2lkGAUgASgJEgwKBHRhZ3MYBiADKAkSJwoGbGFiZWxzGAcgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIXCg9sYWJlbHNfcmV2aXNpb24YCCABKAQSNQoSaGVhcnRiZWF0X2ludGVydmFsGAkgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjIKD3NpbGVuY2VfdGltZW91dBgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIyCg9yZWNvbm5lY3RfZ3JhY2UYCyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMQoOYWNjZXB0X3RpbWVvdXQYDCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SGwoTa2VwdF9hc3NpZ25tZW50X2lkcxgNIAMoCRIeChZkcm9wcGVkX2Fzc2lnbm1lbnRfaWRzGA4gAygJEiUKBmxpbWl0cxgPIAEoCzIVLnlhcmRtYXN0ZXIudjEuTGltaXRzEhAKCHdhcm5pbmdzGBAgAygJItABCgZMaW1pdHMSFQoNbWVzc2FnZV9ieXRlcxgBIAEoDRIVCg1wYXlsb2FkX2J5dGVzGAIgASgNEiAKGHByb2dyZXNzX3RleHRfY2hhcmFjdGVycxgDIAEoDRIWCg5sb2dfbGluZV9ieXRlcxgEIAEoDRIdChVsb2dfYnl0ZXNfcGVyX2F0dGVtcHQYBSABKAQSHAoUbG9nX2xpbmVzX3Blcl9zZWNvbmQYBiABKA0SIQoZbGFiZWxfbWVzc2FnZXNfcGVyX3NlY29uZBgHIAEoDSKmAwoHUnVuU3RlcBIVCg1hc3NpZ25tZW50X2lkGAEgASgJEg4KBnJ1bl9pZBgCIAEoCRISCgpydW5fbnVtYmVyGAMgASgEEhAKCHdvcmtmbG93GAQgASgJEg8KB3N0ZXBfaWQYBSABKAkSEQoJc3RlcF9uYW1lGAYgASgJEg4KBmFjdGlvbhgHIAEoCRIPCgdhdHRlbXB0GAggASgNEhIKCmlucHV0X2pzb24YCSABKAkSFgoOcnVuX2lucHV0X2pzb24YCiABKAkSJQoGZGV2aWNlGAsgASgLMhUueWFyZG1hc3Rlci52MS5EZXZpY2USFwoPbGFiZWxzX3JldmlzaW9uGAwgASgEEjQKEWV4ZWN1dGlvbl90aW1lb3V0GA0gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjYKCG1ldGFkYXRhGA4gAygLMiQueWFyZG1hc3Rlci52MS5SdW5TdGVwLk1ldGFkYXRhRW50cnkaLwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIjMKCkNhbmNlbFN0ZXASFQoNYXNzaWdubWVudF9pZBgBIAEoCRIOCgZyZWFzb24YAiABKAkiUgoOTGFiZWxzVXBzZXJ0ZWQSJwoGbGFiZWxzGAEgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIXCg9sYWJlbHNfcmV2aXNpb24YAiABKAQi4wEKB1JlZnVzZWQSEAoIc2VxdWVuY2UYASABKAQSDAoEY29kZRgCIAEoBRIOCgZyZWFzb24YAyABKAkSDwoHbWVzc2FnZRgEIAEoCRI2CghtZXRhZGF0YRgFIAMoCzIkLnlhcmRtYXN0ZXIudjEuUmVmdXNlZC5NZXRhZGF0YUVudHJ5Ei4KC3JldHJ5X2FmdGVyGAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uGi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJxCg9TZXJ2ZXJIZWFydGJlYXQSLQoJc2VuZF90aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtzZXJ2ZXJfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiFwoFRHJhaW4SDgoGcmVhc29uGAEgASgJIkUKCVJlY29ubmVjdBIOCgZyZWFzb24YASABKAkSKAoFZGVsYXkYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iSQoHRXZpY3RlZBItCgZyZWFzb24YASABKA4yHS55YXJkbWFzdGVyLnYxLkV2aWN0aW9uUmVhc29uEg8KB21lc3NhZ2UYAiABKAkiJwoUR2V0UXVldWVEZXB0aFJlcXVlc3QSDwoHYWN0aW9ucxgBIAMoCSKlAQoVR2V0UXVldWVEZXB0aFJlc3BvbnNlElQKEXBlbmRpbmdfYnlfYWN0aW9uGAEgAygLMjkueWFyZG1hc3Rlci52MS5HZXRRdWV1ZURlcHRoUmVzcG9uc2UuUGVuZGluZ0J5QWN0aW9uRW50cnkaNgoUUGVuZGluZ0J5QWN0aW9uRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgEOgI4ASqkAQoMUmV0dXJuUmVhc29uEh0KGVJFVFVSTl9SRUFTT05fVU5TUEVDSUZJRUQQABIeChpSRVRVUk5fUkVBU09OX1NUQUxFX0xBQkVMUxABEhsKF1JFVFVSTl9SRUFTT05fTk9UX1JFQURZEAISHwobUkVUVVJOX1JFQVNPTl9TSFVUVElOR19ET1dOEAMSFwoTUkVUVVJOX1JFQVNPTl9PVEhFUhAEKnoKCExvZ0xldmVsEhkKFUxPR19MRVZFTF9VTlNQRUNJRklFRBAAEhMKD0xPR19MRVZFTF9ERUJVRxABEhIKDkxPR19MRVZFTF9JTkZPEAISFQoRTE9HX0xFVkVMX1dBUk5JTkcQAxITCg9MT0dfTEVWRUxfRVJST1IQBCrQAQoORXZpY3Rpb25SZWFzb24SHwobRVZJQ1RJT05fUkVBU09OX1VOU1BFQ0lGSUVEEAASHgoaRVZJQ1RJT05fUkVBU09OX1NVUEVSU0VERUQQARIaChZFVklDVElPTl9SRUFTT05fU0lMRU5UEAISGwoXRVZJQ1RJT05fUkVBU09OX0RFTEVURUQQAxIhCh1FVklDVElPTl9SRUFTT05fVE9LRU5fUkVWT0tFRBAEEiEKHUVWSUNUSU9OX1JFQVNPTl9TVEFORElOR19ET1dOEAUyuQEKDVdvcmtlclNlcnZpY2USTAoHQ29ubmVjdBIdLnlhcmRtYXN0ZXIudjEuQ29ubmVjdFJlcXVlc3QaHi55YXJkbWFzdGVyLnYxLkNvbm5lY3RSZXNwb25zZSgBMAESWgoNR2V0UXVldWVEZXB0aBIjLnlhcmRtYXN0ZXIudjEuR2V0UXVldWVEZXB0aFJlcXVlc3QaJC55YXJkbWFzdGVyLnYxLkdldFF1ZXVlRGVwdGhSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_yardmaster_v1_run, file_yardmaster_v1_worker]);
+  fileDesc("CiJ5YXJkbWFzdGVyL3YxL3dvcmtlcl9zZXJ2aWNlLnByb3RvEg15YXJkbWFzdGVyLnYxItAFCg5Db25uZWN0UmVxdWVzdBIQCghzZXF1ZW5jZRgBIAEoBBIlCgVoZWxsbxgCIAEoCzIULnlhcmRtYXN0ZXIudjEuSGVsbG9IABIzCgloZWFydGJlYXQYAyABKAsyHi55YXJkbWFzdGVyLnYxLldvcmtlckhlYXJ0YmVhdEgAEjQKDXVwc2VydF9sYWJlbHMYBCABKAsyGy55YXJkbWFzdGVyLnYxLlVwc2VydExhYmVsc0gAEjQKDXN0ZXBfYWNjZXB0ZWQYBSABKAsyGy55YXJkbWFzdGVyLnYxLlN0ZXBBY2NlcHRlZEgAEjQKDXN0ZXBfcmV0dXJuZWQYBiABKAsyGy55YXJkbWFzdGVyLnYxLlN0ZXBSZXR1cm5lZEgAEjgKD3N0ZXBfcHJvZ3Jlc3NlZBgHIAEoCzIdLnlhcmRtYXN0ZXIudjEuU3RlcFByb2dyZXNzZWRIABIwCgtzdGVwX2xvZ2dlZBgIIAEoCzIZLnlhcmRtYXN0ZXIudjEuU3RlcExvZ2dlZEgAEjYKDnN0ZXBfc3VjY2VlZGVkGAkgASgLMhwueWFyZG1hc3Rlci52MS5TdGVwU3VjY2VlZGVkSAASMAoLc3RlcF9mYWlsZWQYCiABKAsyGS55YXJkbWFzdGVyLnYxLlN0ZXBGYWlsZWRIABI2Cg5zdGVwX2NhbmNlbGxlZBgLIAEoCzIcLnlhcmRtYXN0ZXIudjEuU3RlcENhbmNlbGxlZEgAEjQKDWlucHV0X2ludmFsaWQYDCABKAsyGy55YXJkbWFzdGVyLnYxLklucHV0SW52YWxpZEgAEjQKDXNsb3RzX2NoYW5nZWQYDSABKAsyGy55YXJkbWFzdGVyLnYxLlNsb3RzQ2hhbmdlZEgAEikKB2dvb2RieWUYDiABKAsyFi55YXJkbWFzdGVyLnYxLkdvb2RieWVIAEIJCgdtZXNzYWdlItYDCg9Db25uZWN0UmVzcG9uc2USFAoMYWNrbm93bGVkZ2VkGAEgASgEEikKB3dlbGNvbWUYAiABKAsyFi55YXJkbWFzdGVyLnYxLldlbGNvbWVIABIqCghydW5fc3RlcBgDIAEoCzIWLnlhcmRtYXN0ZXIudjEuUnVuU3RlcEgAEjAKC2NhbmNlbF9zdGVwGAQgASgLMhkueWFyZG1hc3Rlci52MS5DYW5jZWxTdGVwSAASOAoPbGFiZWxzX3Vwc2VydGVkGAUgASgLMh0ueWFyZG1hc3Rlci52MS5MYWJlbHNVcHNlcnRlZEgAEikKB3JlZnVzZWQYBiABKAsyFi55YXJkbWFzdGVyLnYxLlJlZnVzZWRIABIzCgloZWFydGJlYXQYByABKAsyHi55YXJkbWFzdGVyLnYxLlNlcnZlckhlYXJ0YmVhdEgAEiUKBWRyYWluGAggASgLMhQueWFyZG1hc3Rlci52MS5EcmFpbkgAEi0KCXJlY29ubmVjdBgJIAEoCzIYLnlhcmRtYXN0ZXIudjEuUmVjb25uZWN0SAASKQoHZXZpY3RlZBgKIAEoCzIWLnlhcmRtYXN0ZXIudjEuRXZpY3RlZEgAQgkKB21lc3NhZ2Ui6AIKBUhlbGxvEhsKCXdvcmtlcl9pZBgBIAEoCUIIukgFcgMYgAESFgoEbmFtZRgCIAEoCUIIukgFcgMYgAgSHgoEdGFncxgDIAMoCUIQukgNkgEKEIAgIgVyAxiACBIvCgZsYWJlbHMYBCABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Qga6SAPYAQMSIwoHYWN0aW9ucxgFIAMoCUISukgPkgEMEJBOIgdyBRABGIAIEh0KBXNsb3RzGAYgASgNQgm6SAYqBBjAhD1IAIgBARInCgdkZXZpY2VzGAcgASgLMhYueWFyZG1hc3Rlci52MS5EZXZpY2VzEhoKCG5pY2tuYW1lGAggASgJQgi6SAVyAxiACBIfCgNzZGsYCSABKAsyEi55YXJkbWFzdGVyLnYxLlNkaxIlCgZyZXN1bWUYCiABKAsyFS55YXJkbWFzdGVyLnYxLlJlc3VtZUIICgZfc2xvdHMiWgoGUmVzdW1lEh4KCnNlc3Npb25faWQYASABKAlCCrpIB3IFEAEYgAISMAoTaGVsZF9hc3NpZ25tZW50X2lkcxgCIAMoCUITukgQkgENEMCEPSIHcgUQARiAASJACg9Xb3JrZXJIZWFydGJlYXQSLQoJc2VuZF90aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCI/CgxVcHNlcnRMYWJlbHMSLwoGbGFiZWxzGAEgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdEIGukgD2AEDIjEKDFN0ZXBBY2NlcHRlZBIhCg1hc3NpZ25tZW50X2lkGAEgASgJQgq6SAdyBRABGIABInkKDFN0ZXBSZXR1cm5lZBIhCg1hc3NpZ25tZW50X2lkGAEgASgJQgq6SAdyBRABGIABEisKBnJlYXNvbhgCIAEoDjIbLnlhcmRtYXN0ZXIudjEuUmV0dXJuUmVhc29uEhkKBmRldGFpbBgDIAEoCUIJukgGcgQYgIAEIqMBCg5TdGVwUHJvZ3Jlc3NlZBIhCg1hc3NpZ25tZW50X2lkGAEgASgJQgq6SAdyBRABGIABEhcKBHRleHQYAiABKAlCCbpIBnIEGICABBIuCghmcmFjdGlvbhgDIAEoAUIXukgUEhIZAAAAAAAA8D8pAAAAAAAAAABIAIgBARIYCgVwaGFzZRgEIAEoCUIJukgGcgQYgIAEQgsKCV9mcmFjdGlvbiJpCgdMb2dMaW5lEigKBHRpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiYKBWxldmVsGAIgASgOMhcueWFyZG1hc3Rlci52MS5Mb2dMZXZlbBIMCgR0ZXh0GAMgASgJIogBCgpTdGVwTG9nZ2VkEiEKDWFzc2lnbm1lbnRfaWQYASABKAlCCrpIB3IFEAEYgAESIgoRZmlyc3RfbGluZV9udW1iZXIYAiABKARCB7pIBDICKAESMwoFbGluZXMYAyADKAsyFi55YXJkbWFzdGVyLnYxLkxvZ0xpbmVCDLpICZIBBggBEKCNBiJHCg1TdGVwU3VjY2VlZGVkEiEKDWFzc2lnbm1lbnRfaWQYASABKAlCCrpIB3IFEAEYgAESEwoLb3V0cHV0X2pzb24YAiABKAkiWAoKU3RlcEZhaWxlZBIhCg1hc3NpZ25tZW50X2lkGAEgASgJQgq6SAdyBRABGIABEicKBWVycm9yGAIgASgLMhgueWFyZG1hc3Rlci52MS5TdGVwRXJyb3IiMgoNU3RlcENhbmNlbGxlZBIhCg1hc3NpZ25tZW50X2lkGAEgASgJQgq6SAdyBRABGIABImkKDElucHV0SW52YWxpZBIhCg1hc3NpZ25tZW50X2lkGAEgASgJQgq6SAdyBRABGIABEhsKCXN0ZXBfbmFtZRgCIAEoCUIIukgFcgMYgAgSGQoGcmVhc29uGAMgASgJQgm6SAZyBBiAgAQiKAoMU2xvdHNDaGFuZ2VkEhgKBXNsb3RzGAEgASgNQgm6SAYqBBjAhD0iJAoHR29vZGJ5ZRIZCgZyZWFzb24YASABKAlCCbpIBnIEGICABCKHBAoHV2VsY29tZRIRCgl3b3JrZXJfaWQYASABKAkSDAoEbmFtZRgCIAEoCRIUCgxkaXNwbGF5X25hbWUYAyABKAkSEQoJbmFtZXNwYWNlGAQgASgJEhIKCnNlc3Npb25faWQYBSABKAkSDAoEdGFncxgGIAMoCRIvCgZsYWJlbHMYByABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Qga6SAPYAQMSFwoPbGFiZWxzX3JldmlzaW9uGAggASgEEjUKEmhlYXJ0YmVhdF9pbnRlcnZhbBgJIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIyCg9zaWxlbmNlX3RpbWVvdXQYCiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMgoPcmVjb25uZWN0X2dyYWNlGAsgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjEKDmFjY2VwdF90aW1lb3V0GAwgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhsKE2tlcHRfYXNzaWdubWVudF9pZHMYDSADKAkSHgoWZHJvcHBlZF9hc3NpZ25tZW50X2lkcxgOIAMoCRIlCgZsaW1pdHMYDyABKAsyFS55YXJkbWFzdGVyLnYxLkxpbWl0cxIQCgh3YXJuaW5ncxgQIAMoCSLQAQoGTGltaXRzEhUKDW1lc3NhZ2VfYnl0ZXMYASABKA0SFQoNcGF5bG9hZF9ieXRlcxgCIAEoDRIgChhwcm9ncmVzc190ZXh0X2NoYXJhY3RlcnMYAyABKA0SFgoObG9nX2xpbmVfYnl0ZXMYBCABKA0SHQoVbG9nX2J5dGVzX3Blcl9hdHRlbXB0GAUgASgEEhwKFGxvZ19saW5lc19wZXJfc2Vjb25kGAYgASgNEiEKGWxhYmVsX21lc3NhZ2VzX3Blcl9zZWNvbmQYByABKA0ipgMKB1J1blN0ZXASFQoNYXNzaWdubWVudF9pZBgBIAEoCRIOCgZydW5faWQYAiABKAkSEgoKcnVuX251bWJlchgDIAEoBBIQCgh3b3JrZmxvdxgEIAEoCRIPCgdzdGVwX2lkGAUgASgJEhEKCXN0ZXBfbmFtZRgGIAEoCRIOCgZhY3Rpb24YByABKAkSDwoHYXR0ZW1wdBgIIAEoDRISCgppbnB1dF9qc29uGAkgASgJEhYKDnJ1bl9pbnB1dF9qc29uGAogASgJEiUKBmRldmljZRgLIAEoCzIVLnlhcmRtYXN0ZXIudjEuRGV2aWNlEhcKD2xhYmVsc19yZXZpc2lvbhgMIAEoBBI0ChFleGVjdXRpb25fdGltZW91dBgNIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI2CghtZXRhZGF0YRgOIAMoCzIkLnlhcmRtYXN0ZXIudjEuUnVuU3RlcC5NZXRhZGF0YUVudHJ5Gi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIzCgpDYW5jZWxTdGVwEhUKDWFzc2lnbm1lbnRfaWQYASABKAkSDgoGcmVhc29uGAIgASgJIloKDkxhYmVsc1Vwc2VydGVkEi8KBmxhYmVscxgBIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RCBrpIA9gBAxIXCg9sYWJlbHNfcmV2aXNpb24YAiABKAQi4wEKB1JlZnVzZWQSEAoIc2VxdWVuY2UYASABKAQSDAoEY29kZRgCIAEoBRIOCgZyZWFzb24YAyABKAkSDwoHbWVzc2FnZRgEIAEoCRI2CghtZXRhZGF0YRgFIAMoCzIkLnlhcmRtYXN0ZXIudjEuUmVmdXNlZC5NZXRhZGF0YUVudHJ5Ei4KC3JldHJ5X2FmdGVyGAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uGi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJxCg9TZXJ2ZXJIZWFydGJlYXQSLQoJc2VuZF90aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtzZXJ2ZXJfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiFwoFRHJhaW4SDgoGcmVhc29uGAEgASgJIkUKCVJlY29ubmVjdBIOCgZyZWFzb24YASABKAkSKAoFZGVsYXkYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iSQoHRXZpY3RlZBItCgZyZWFzb24YASABKA4yHS55YXJkbWFzdGVyLnYxLkV2aWN0aW9uUmVhc29uEg8KB21lc3NhZ2UYAiABKAkiOwoUR2V0UXVldWVEZXB0aFJlcXVlc3QSIwoHYWN0aW9ucxgBIAMoCUISukgPkgEMEJBOIgdyBRABGIAIIqUBChVHZXRRdWV1ZURlcHRoUmVzcG9uc2USVAoRcGVuZGluZ19ieV9hY3Rpb24YASADKAsyOS55YXJkbWFzdGVyLnYxLkdldFF1ZXVlRGVwdGhSZXNwb25zZS5QZW5kaW5nQnlBY3Rpb25FbnRyeRo2ChRQZW5kaW5nQnlBY3Rpb25FbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAQ6AjgBKqQBCgxSZXR1cm5SZWFzb24SHQoZUkVUVVJOX1JFQVNPTl9VTlNQRUNJRklFRBAAEh4KGlJFVFVSTl9SRUFTT05fU1RBTEVfTEFCRUxTEAESGwoXUkVUVVJOX1JFQVNPTl9OT1RfUkVBRFkQAhIfChtSRVRVUk5fUkVBU09OX1NIVVRUSU5HX0RPV04QAxIXChNSRVRVUk5fUkVBU09OX09USEVSEAQqegoITG9nTGV2ZWwSGQoVTE9HX0xFVkVMX1VOU1BFQ0lGSUVEEAASEwoPTE9HX0xFVkVMX0RFQlVHEAESEgoOTE9HX0xFVkVMX0lORk8QAhIVChFMT0dfTEVWRUxfV0FSTklORxADEhMKD0xPR19MRVZFTF9FUlJPUhAEKtABCg5FdmljdGlvblJlYXNvbhIfChtFVklDVElPTl9SRUFTT05fVU5TUEVDSUZJRUQQABIeChpFVklDVElPTl9SRUFTT05fU1VQRVJTRURFRBABEhoKFkVWSUNUSU9OX1JFQVNPTl9TSUxFTlQQAhIbChdFVklDVElPTl9SRUFTT05fREVMRVRFRBADEiEKHUVWSUNUSU9OX1JFQVNPTl9UT0tFTl9SRVZPS0VEEAQSIQodRVZJQ1RJT05fUkVBU09OX1NUQU5ESU5HX0RPV04QBTK5AQoNV29ya2VyU2VydmljZRJMCgdDb25uZWN0Eh0ueWFyZG1hc3Rlci52MS5Db25uZWN0UmVxdWVzdBoeLnlhcmRtYXN0ZXIudjEuQ29ubmVjdFJlc3BvbnNlKAEwARJaCg1HZXRRdWV1ZURlcHRoEiMueWFyZG1hc3Rlci52MS5HZXRRdWV1ZURlcHRoUmVxdWVzdBokLnlhcmRtYXN0ZXIudjEuR2V0UXVldWVEZXB0aFJlc3BvbnNlYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_yardmaster_v1_run, file_yardmaster_v1_worker]);
 
 /**
+ * A fact stated by a worker.
+ *
  * @generated from message yardmaster.v1.ConnectRequest
  */
 export type ConnectRequest = Message<"yardmaster.v1.ConnectRequest"> & {
   /**
-   * 1, 2, 3 … within this stream; 0: hello, heartbeat, step_progressed, goodbye
+   * Counts 1, 2, 3 … within this stream. 0 for hello, heartbeat, step_progressed and goodbye, which are not
+   * acknowledged; everything else must not be 0.
    *
    * @generated from field: uint64 sequence = 1;
    */
   sequence: bigint;
 
   /**
+   * Exactly one. A kind unknown to the server, or none: refused UNKNOWN_MESSAGE, the stream stays up.
+   *
    * @generated from oneof yardmaster.v1.ConnectRequest.message
    */
   message: {
     /**
+     * Opens the stream: first, and once. Sequence 0.
+     *
      * @generated from field: yardmaster.v1.Hello hello = 2;
      */
     value: Hello;
     case: "hello";
   } | {
     /**
+     * Still alive. Sequence 0.
+     *
      * @generated from field: yardmaster.v1.WorkerHeartbeat heartbeat = 3;
      */
     value: WorkerHeartbeat;
     case: "heartbeat";
   } | {
     /**
+     * The worker's labels changed.
+     *
      * @generated from field: yardmaster.v1.UpsertLabels upsert_labels = 4;
      */
     value: UpsertLabels;
     case: "upsertLabels";
   } | {
     /**
+     * The worker took the assignment and works on it.
+     *
      * @generated from field: yardmaster.v1.StepAccepted step_accepted = 5;
      */
     value: StepAccepted;
     case: "stepAccepted";
   } | {
     /**
+     * The worker gives the assignment back; no attempt is used up.
+     *
      * @generated from field: yardmaster.v1.StepReturned step_returned = 6;
      */
     value: StepReturned;
     case: "stepReturned";
   } | {
     /**
+     * How far the work is; the last one wins. Sequence 0.
+     *
      * @generated from field: yardmaster.v1.StepProgressed step_progressed = 7;
      */
     value: StepProgressed;
     case: "stepProgressed";
   } | {
     /**
+     * Log lines of the work.
+     *
      * @generated from field: yardmaster.v1.StepLogged step_logged = 8;
      */
     value: StepLogged;
     case: "stepLogged";
   } | {
     /**
+     * The work is done.
+     *
      * @generated from field: yardmaster.v1.StepSucceeded step_succeeded = 9;
      */
     value: StepSucceeded;
     case: "stepSucceeded";
   } | {
     /**
+     * The attempt failed.
+     *
      * @generated from field: yardmaster.v1.StepFailed step_failed = 10;
      */
     value: StepFailed;
     case: "stepFailed";
   } | {
     /**
+     * The work was stopped as cancel_step asked.
+     *
      * @generated from field: yardmaster.v1.StepCancelled step_cancelled = 11;
      */
     value: StepCancelled;
     case: "stepCancelled";
   } | {
     /**
+     * The input cannot be worked on: the fault of the step that produced it.
+     *
      * @generated from field: yardmaster.v1.InputInvalid input_invalid = 12;
      */
     value: InputInvalid;
     case: "inputInvalid";
   } | {
     /**
+     * The worker has more or fewer slots now.
+     *
      * @generated from field: yardmaster.v1.SlotsChanged slots_changed = 13;
      */
     value: SlotsChanged;
     case: "slotsChanged";
   } | {
     /**
+     * The worker leaves; everything it holds is returned at once. Sequence 0.
+     *
      * @generated from field: yardmaster.v1.Goodbye goodbye = 14;
      */
     value: Goodbye;
@@ -121,69 +153,93 @@ export const ConnectRequestSchema: GenMessage<ConnectRequest> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_worker_service, 0);
 
 /**
+ * An order, an answer, or only an acknowledgement.
+ *
  * @generated from message yardmaster.v1.ConnectResponse
  */
 export type ConnectResponse = Message<"yardmaster.v1.ConnectResponse"> & {
   /**
-   * every sequence up to and including it is settled: committed or refused
+   * Every sequence up to and including it is settled: committed or refused. A refused leaves before, or with, the
+   * acknowledgement that covers it. What is not settled when a stream ends is sent again on the next one, oldest first,
+   * with new numbers.
    *
    * @generated from field: uint64 acknowledged = 1;
    */
   acknowledged: bigint;
 
   /**
+   * At most one; none: only an acknowledgement. Ignore kinds you do not know.
+   *
    * @generated from oneof yardmaster.v1.ConnectResponse.message
    */
   message: {
     /**
+     * Answers hello: the session is open.
+     *
      * @generated from field: yardmaster.v1.Welcome welcome = 2;
      */
     value: Welcome;
     case: "welcome";
   } | {
     /**
+     * Run this step.
+     *
      * @generated from field: yardmaster.v1.RunStep run_step = 3;
      */
     value: RunStep;
     case: "runStep";
   } | {
     /**
+     * Stop this assignment; report its end when it has stopped.
+     *
      * @generated from field: yardmaster.v1.CancelStep cancel_step = 4;
      */
     value: CancelStep;
     case: "cancelStep";
   } | {
     /**
+     * The labels as they stand after an accepted upsert.
+     *
      * @generated from field: yardmaster.v1.LabelsUpserted labels_upserted = 5;
      */
     value: LabelsUpserted;
     case: "labelsUpserted";
   } | {
     /**
+     * A message of the worker was not taken and changed nothing.
+     *
      * @generated from field: yardmaster.v1.Refused refused = 6;
      */
     value: Refused;
     case: "refused";
   } | {
     /**
+     * Answers a heartbeat.
+     *
      * @generated from field: yardmaster.v1.ServerHeartbeat heartbeat = 7;
      */
     value: ServerHeartbeat;
     case: "heartbeat";
   } | {
     /**
+     * Finish, take nothing new, stay connected.
+     *
      * @generated from field: yardmaster.v1.Drain drain = 8;
      */
     value: Drain;
     case: "drain";
   } | {
     /**
+     * Keep running, open a new stream and resume.
+     *
      * @generated from field: yardmaster.v1.Reconnect reconnect = 9;
      */
     value: Reconnect;
     case: "reconnect";
   } | {
     /**
+     * The session is over.
+     *
      * @generated from field: yardmaster.v1.Evicted evicted = 10;
      */
     value: Evicted;
@@ -199,61 +255,81 @@ export const ConnectResponseSchema: GenMessage<ConnectResponse> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_worker_service, 1);
 
 /**
+ * Opens a stream as a given id, as a name (registered on first use), or, with neither, as a default worker: a free one
+ * is lent, else one is registered as `default-<n>`. Id and name that disagree: INVALID_ARGUMENT.
+ *
  * @generated from message yardmaster.v1.Hello
  */
 export type Hello = Message<"yardmaster.v1.Hello"> & {
   /**
+   * The worker to be. Unknown in this namespace: NOT_FOUND. Empty: by name.
+   *
    * @generated from field: string worker_id = 1;
    */
   workerId: string;
 
   /**
+   * The worker's unique name; the same name is the same worker after a restart. Empty: by id, or a default worker.
+   *
    * @generated from field: string name = 2;
    */
   name: string;
 
   /**
-   * empty: as registered
+   * Empty: as registered. Otherwise they must equal the registered set, else FAILED_PRECONDITION naming both; given
+   * with neither id nor name: INVALID_ARGUMENT. Default limit 64.
    *
    * @generated from field: repeated string tags = 3;
    */
   tags: string[];
 
   /**
-   * set: replaces the stored set; unset: the stored set stays
+   * Set: replaces the stored set and takes the next labels_revision; unset: the stored set stays. Values are strings or
+   * finite numbers. Default limits: 64 labels, keys of 128 bytes, values of 256 bytes.
    *
    * @generated from field: google.protobuf.Struct labels = 4;
    */
   labels?: JsonObject | undefined;
 
   /**
+   * Names of the handlers this worker serves. Default limit 256.
+   *
    * @generated from field: repeated string actions = 5;
    */
   actions: string[];
 
   /**
-   * default 1; with devices: GPUs + cpu_slots
+   * Assignments it can hold at the same time. Default 1; with devices: GPUs + cpu_slots. Default limit 10 000.
    *
    * @generated from field: optional uint32 slots = 6;
    */
   slots?: number | undefined;
 
   /**
+   * Devices that steps can ask for. Unset: none.
+   *
    * @generated from field: yardmaster.v1.Devices devices = 7;
    */
   devices?: Devices | undefined;
 
   /**
+   * The name completions are counted under. Empty: as registered, at first `anonymous`.
+   *
    * @generated from field: string nickname = 8;
    */
   nickname: string;
 
   /**
+   * The client library, for display.
+   *
    * @generated from field: yardmaster.v1.Sdk sdk = 9;
    */
   sdk?: Sdk | undefined;
 
   /**
+   * Set by a process that had a session and goes on. Without it, or with another session's id, this is a new process:
+   * the old session is evicted SUPERSEDED and the assignments it had accepted are lost at once.
+   *
    * @generated from field: yardmaster.v1.Resume resume = 10;
    */
   resume?: Resume | undefined;
@@ -267,16 +343,22 @@ export const HelloSchema: GenMessage<Hello> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_worker_service, 2);
 
 /**
+ * Goes on with the current session on a new stream.
+ *
  * @generated from message yardmaster.v1.Resume
  */
 export type Resume = Message<"yardmaster.v1.Resume"> & {
   /**
+   * The secret from the last Welcome.
+   *
    * @generated from field: string session_id = 1;
    */
   sessionId: string;
 
   /**
-   * every one whose end is not yet seen settled
+   * Every one whose end this process has not yet seen settled, waiting results included. Named and current: kept. Named
+   * and not current: dropped. Current and not named: withdrawn free of charge, or, when it had been accepted, lost at
+   * once.
    *
    * @generated from field: repeated string held_assignment_ids = 2;
    */
@@ -291,10 +373,15 @@ export const ResumeSchema: GenMessage<Resume> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_worker_service, 3);
 
 /**
+ * A sign of life, sent once per Welcome.heartbeat_interval. Any other message is one too.
+ *
  * @generated from message yardmaster.v1.WorkerHeartbeat
  */
 export type WorkerHeartbeat = Message<"yardmaster.v1.WorkerHeartbeat"> & {
   /**
+   * The worker's clock; returned in ServerHeartbeat so that the worker can measure the round trip. Not trusted
+   * otherwise.
+   *
    * @generated from field: google.protobuf.Timestamp send_time = 1;
    */
   sendTime?: Timestamp | undefined;
@@ -308,11 +395,15 @@ export const WorkerHeartbeatSchema: GenMessage<WorkerHeartbeat> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_worker_service, 4);
 
 /**
+ * Merges into the worker's labels key by key and re-matches waiting work. Answered with LabelsUpserted. A refused one
+ * changes nothing at all. Not sent again after a reconnect: Hello.labels carries the whole set. Default limit 10 label
+ * messages a second, then refused RESOURCE_EXHAUSTED with retry_after.
+ *
  * @generated from message yardmaster.v1.UpsertLabels
  */
 export type UpsertLabels = Message<"yardmaster.v1.UpsertLabels"> & {
   /**
-   * string or number; null removes the key
+   * Each value a string or a finite number; null removes the key. Limits as for Hello.labels, on the merged set.
    *
    * @generated from field: google.protobuf.Struct labels = 1;
    */
@@ -327,10 +418,15 @@ export const UpsertLabelsSchema: GenMessage<UpsertLabels> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_worker_service, 5);
 
 /**
+ * Sent at once on run_step, before the handler is entered; must arrive within Welcome.accept_timeout. If it is refused
+ * (STALE_ASSIGNMENT), abort the handler and discard its result.
+ *
  * @generated from message yardmaster.v1.StepAccepted
  */
 export type StepAccepted = Message<"yardmaster.v1.StepAccepted"> & {
   /**
+   * The assignment taken. Not current any more: refused STALE_ASSIGNMENT.
+   *
    * @generated from field: string assignment_id = 1;
    */
   assignmentId: string;
@@ -344,20 +440,29 @@ export const StepAcceptedSchema: GenMessage<StepAccepted> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_worker_service, 6);
 
 /**
+ * Gives an assignment back: the step goes to its old place in the queue, no attempt used up, and is not offered to this
+ * worker again at once (after 1 s, doubling to 30 s, or after a change of labels, slots, devices or session).
+ *
  * @generated from message yardmaster.v1.StepReturned
  */
 export type StepReturned = Message<"yardmaster.v1.StepReturned"> & {
   /**
+   * The assignment given back. Not current any more: refused STALE_ASSIGNMENT.
+   *
    * @generated from field: string assignment_id = 1;
    */
   assignmentId: string;
 
   /**
+   * Why.
+   *
    * @generated from field: yardmaster.v1.ReturnReason reason = 2;
    */
   reason: ReturnReason;
 
   /**
+   * For a person; shown with the attempt.
+   *
    * @generated from field: string detail = 3;
    */
   detail: string;
@@ -371,25 +476,36 @@ export const StepReturnedSchema: GenMessage<StepReturned> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_worker_service, 7);
 
 /**
+ * How far the work is. The last one wins; it resets the step's progress timeout. Sequence 0: never acknowledged, never
+ * sent again.
+ *
  * @generated from message yardmaster.v1.StepProgressed
  */
 export type StepProgressed = Message<"yardmaster.v1.StepProgressed"> & {
   /**
+   * The assignment worked on. Not current any more: refused STALE_ASSIGNMENT.
+   *
    * @generated from field: string assignment_id = 1;
    */
   assignmentId: string;
 
   /**
+   * For a person. Default limit 255 characters, see Limits.progress_text_characters.
+   *
    * @generated from field: string text = 2;
    */
   text: string;
 
   /**
+   * Fraction done, 0 to 1. Unset: unknown.
+   *
    * @generated from field: optional double fraction = 3;
    */
   fraction?: number | undefined;
 
   /**
+   * Name of the part of the work now under way. Empty: none.
+   *
    * @generated from field: string phase = 4;
    */
   phase: string;
@@ -403,20 +519,28 @@ export const StepProgressedSchema: GenMessage<StepProgressed> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_worker_service, 8);
 
 /**
+ * One line of a step's log.
+ *
  * @generated from message yardmaster.v1.LogLine
  */
 export type LogLine = Message<"yardmaster.v1.LogLine"> & {
   /**
+   * When it was written, by the worker's clock.
+   *
    * @generated from field: google.protobuf.Timestamp time = 1;
    */
   time?: Timestamp | undefined;
 
   /**
+   * Severity.
+   *
    * @generated from field: yardmaster.v1.LogLevel level = 2;
    */
   level: LogLevel;
 
   /**
+   * The text. Beyond the limit (default 8 KiB) it is cut and the bytes cut are counted; U+0000 becomes U+FFFD.
+   *
    * @generated from field: string text = 3;
    */
   text: string;
@@ -430,22 +554,30 @@ export const LogLineSchema: GenMessage<LogLine> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_worker_service, 9);
 
 /**
+ * Log lines of an assignment, numbered without gaps. A line number seen before changes nothing. Beyond the limit per
+ * attempt (default 10 MiB) lines are dropped and counted. Beyond the rate (default 1 000 lines a second a stream)
+ * refused RESOURCE_EXHAUSTED with retry_after: send the same lines again.
+ *
  * @generated from message yardmaster.v1.StepLogged
  */
 export type StepLogged = Message<"yardmaster.v1.StepLogged"> & {
   /**
+   * The assignment worked on. Not current any more: refused STALE_ASSIGNMENT.
+   *
    * @generated from field: string assignment_id = 1;
    */
   assignmentId: string;
 
   /**
-   * 1-based within the assignment
+   * Number of the first of these lines, 1-based within the assignment.
    *
    * @generated from field: uint64 first_line_number = 2;
    */
   firstLineNumber: bigint;
 
   /**
+   * Consecutive lines, oldest first; at least one.
+   *
    * @generated from field: repeated yardmaster.v1.LogLine lines = 3;
    */
   lines: LogLine[];
@@ -459,16 +591,22 @@ export const StepLoggedSchema: GenMessage<StepLogged> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_worker_service, 10);
 
 /**
+ * The work is done. Ends the assignment. A refused result leaves the step RUNNING: follow with step_failed, reason
+ * RESULT_REFUSED.
+ *
  * @generated from message yardmaster.v1.StepSucceeded
  */
 export type StepSucceeded = Message<"yardmaster.v1.StepSucceeded"> & {
   /**
+   * The assignment done. Not current any more: refused STALE_ASSIGNMENT.
+   *
    * @generated from field: string assignment_id = 1;
    */
   assignmentId: string;
 
   /**
-   * empty: null
+   * The step's output as JSON text; empty: null. Kept byte for byte. Malformed, nested deeper than 64, or beyond the
+   * payload limit (default 1 MiB): refused.
    *
    * @generated from field: string output_json = 2;
    */
@@ -483,15 +621,22 @@ export const StepSucceededSchema: GenMessage<StepSucceeded> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_worker_service, 11);
 
 /**
+ * The attempt failed. Ends the assignment; the step is tried again while it has attempts left and the error is
+ * retryable.
+ *
  * @generated from message yardmaster.v1.StepFailed
  */
 export type StepFailed = Message<"yardmaster.v1.StepFailed"> & {
   /**
+   * The assignment that failed. Not current any more: refused STALE_ASSIGNMENT.
+   *
    * @generated from field: string assignment_id = 1;
    */
   assignmentId: string;
 
   /**
+   * What went wrong. Its explanation and caused_by_id are the server's to fill and are not read.
+   *
    * @generated from field: yardmaster.v1.StepError error = 2;
    */
   error?: StepError | undefined;
@@ -505,10 +650,15 @@ export const StepFailedSchema: GenMessage<StepFailed> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_worker_service, 12);
 
 /**
+ * The work was stopped as cancel_step asked. Ends the assignment, or frees the slot kept for one that has ended
+ * already.
+ *
  * @generated from message yardmaster.v1.StepCancelled
  */
 export type StepCancelled = Message<"yardmaster.v1.StepCancelled"> & {
   /**
+   * The assignment stopped.
+   *
    * @generated from field: string assignment_id = 1;
    */
   assignmentId: string;
@@ -522,22 +672,30 @@ export const StepCancelledSchema: GenMessage<StepCancelled> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_worker_service, 13);
 
 /**
+ * The input cannot be worked on. The step goes back to PENDING (after 1 s, doubling to 60 s, another worker preferred);
+ * at the fifth report (StepDefinition.max_invalid_reports) the step that produced the input runs again. A first step is
+ * only offered again. After 10 such step-backs the run fails, INVALID_DATA.
+ *
  * @generated from message yardmaster.v1.InputInvalid
  */
 export type InputInvalid = Message<"yardmaster.v1.InputInvalid"> & {
   /**
+   * The assignment given back. Not current any more: refused STALE_ASSIGNMENT.
+   *
    * @generated from field: string assignment_id = 1;
    */
   assignmentId: string;
 
   /**
-   * which input; needed only with several
+   * Which input: the name of the needed step that produced it. Needed only when the step has several inputs.
    *
    * @generated from field: string step_name = 2;
    */
   stepName: string;
 
   /**
+   * What is wrong with it, for a person.
+   *
    * @generated from field: string reason = 3;
    */
   reason: string;
@@ -551,10 +709,15 @@ export const InputInvalidSchema: GenMessage<InputInvalid> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_worker_service, 14);
 
 /**
+ * The worker has another number of slots from now on. Fewer than it uses: nothing is taken away, nothing new comes
+ * until enough are free.
+ *
  * @generated from message yardmaster.v1.SlotsChanged
  */
 export type SlotsChanged = Message<"yardmaster.v1.SlotsChanged"> & {
   /**
+   * The new number. Default limit 10 000.
+   *
    * @generated from field: uint32 slots = 1;
    */
   slots: number;
@@ -568,10 +731,15 @@ export const SlotsChangedSchema: GenMessage<SlotsChanged> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_worker_service, 15);
 
 /**
+ * The worker leaves for good: everything it holds is returned at once and nothing after it is read. The server ends the
+ * stream within 1 s.
+ *
  * @generated from message yardmaster.v1.Goodbye
  */
 export type Goodbye = Message<"yardmaster.v1.Goodbye"> & {
   /**
+   * For a person; shown in the log.
+   *
    * @generated from field: string reason = 1;
    */
   reason: string;
@@ -585,87 +753,120 @@ export const GoodbyeSchema: GenMessage<Goodbye> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_worker_service, 16);
 
 /**
+ * Answers hello. The worker waits for it before it sends anything else.
+ *
  * @generated from message yardmaster.v1.Welcome
  */
 export type Welcome = Message<"yardmaster.v1.Welcome"> & {
   /**
+   * The identity this stream has. Keep it, together with session_id, for as long as the process lives.
+   *
    * @generated from field: string worker_id = 1;
    */
   workerId: string;
 
   /**
+   * Its name.
+   *
    * @generated from field: string name = 2;
    */
   name: string;
 
   /**
+   * Its readable handle, `word-word-number`.
+   *
    * @generated from field: string display_name = 3;
    */
   displayName: string;
 
   /**
+   * The namespace of this stream, for its whole life.
+   *
    * @generated from field: string namespace = 4;
    */
   namespace: string;
 
   /**
-   * a secret of this process
+   * A secret of this process (128 random bits): resume with it, keep it out of logs.
    *
    * @generated from field: string session_id = 5;
    */
   sessionId: string;
 
   /**
+   * The registered tags.
+   *
    * @generated from field: repeated string tags = 6;
    */
   tags: string[];
 
   /**
+   * The stored labels, Hello.labels included.
+   *
    * @generated from field: google.protobuf.Struct labels = 7;
    */
   labels?: JsonObject | undefined;
 
   /**
+   * Revision of those labels.
+   *
    * @generated from field: uint64 labels_revision = 8;
    */
   labelsRevision: bigint;
 
   /**
+   * Send a heartbeat this often. Default 5 s.
+   *
    * @generated from field: google.protobuf.Duration heartbeat_interval = 9;
    */
   heartbeatInterval?: Duration | undefined;
 
   /**
+   * Silence after which the server gives the stream up; counted only while the server itself reads the stream. Default
+   * 15 s.
+   *
    * @generated from field: google.protobuf.Duration silence_timeout = 10;
    */
   silenceTimeout?: Duration | undefined;
 
   /**
+   * How long assignments wait for this worker after its stream was lost, unless the step says otherwise. Default 30 s.
+   *
    * @generated from field: google.protobuf.Duration reconnect_grace = 11;
    */
   reconnectGrace?: Duration | undefined;
 
   /**
+   * Time to accept an assignment, from the moment it was handed to the transport. Default 10 s.
+   *
    * @generated from field: google.protobuf.Duration accept_timeout = 12;
    */
   acceptTimeout?: Duration | undefined;
 
   /**
+   * Those of Resume.held_assignment_ids that are still this worker's: go on.
+   *
    * @generated from field: repeated string kept_assignment_ids = 13;
    */
   keptAssignmentIds: string[];
 
   /**
+   * Those that are not: abort the handler, discard the result.
+   *
    * @generated from field: repeated string dropped_assignment_ids = 14;
    */
   droppedAssignmentIds: string[];
 
   /**
+   * What this server takes; keep within them.
+   *
    * @generated from field: yardmaster.v1.Limits limits = 15;
    */
   limits?: Limits | undefined;
 
   /**
+   * For a person: what was accepted although it looks wrong.
+   *
    * @generated from field: repeated string warnings = 16;
    */
   warnings: string[];
@@ -679,40 +880,57 @@ export const WelcomeSchema: GenMessage<Welcome> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_worker_service, 17);
 
 /**
+ * Limits a worker has to keep; all of them configured on the server.
+ *
  * @generated from message yardmaster.v1.Limits
  */
 export type Limits = Message<"yardmaster.v1.Limits"> & {
   /**
+   * Bytes of one ConnectRequest on the wire. Default 4 MiB; over it the message is refused, over twice that the
+   * transport ends the stream.
+   *
    * @generated from field: uint32 message_bytes = 1;
    */
   messageBytes: number;
 
   /**
+   * Bytes of one JSON payload. Default 1 MiB.
+   *
    * @generated from field: uint32 payload_bytes = 2;
    */
   payloadBytes: number;
 
   /**
+   * Characters of StepProgressed.text. Default 255.
+   *
    * @generated from field: uint32 progress_text_characters = 3;
    */
   progressTextCharacters: number;
 
   /**
+   * Bytes of LogLine.text that are kept. Default 8 KiB.
+   *
    * @generated from field: uint32 log_line_bytes = 4;
    */
   logLineBytes: number;
 
   /**
+   * Bytes of log text that are kept per attempt. Default 10 MiB.
+   *
    * @generated from field: uint64 log_bytes_per_attempt = 5;
    */
   logBytesPerAttempt: bigint;
 
   /**
+   * Log lines a second on one stream. Default 1 000.
+   *
    * @generated from field: uint32 log_lines_per_second = 6;
    */
   logLinesPerSecond: number;
 
   /**
+   * UpsertLabels messages a second on one stream. Default 10.
+   *
    * @generated from field: uint32 label_messages_per_second = 7;
    */
   labelMessagesPerSecond: number;
@@ -726,77 +944,107 @@ export const LimitsSchema: GenMessage<Limits> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_worker_service, 18);
 
 /**
+ * Run this step. Send step_accepted and enter the handler at once, or send step_returned.
+ *
  * @generated from message yardmaster.v1.RunStep
  */
 export type RunStep = Message<"yardmaster.v1.RunStep"> & {
   /**
+   * The fence: every later message about this attempt carries it.
+   *
    * @generated from field: string assignment_id = 1;
    */
   assignmentId: string;
 
   /**
+   * Run the step belongs to.
+   *
    * @generated from field: string run_id = 2;
    */
   runId: string;
 
   /**
+   * Number of the run within its workflow; 0 without one.
+   *
    * @generated from field: uint64 run_number = 3;
    */
   runNumber: bigint;
 
   /**
+   * Name of the workflow. Empty: a run without one.
+   *
    * @generated from field: string workflow = 4;
    */
   workflow: string;
 
   /**
+   * Id of the step.
+   *
    * @generated from field: string step_id = 5;
    */
   stepId: string;
 
   /**
+   * Name of the step within its run.
+   *
    * @generated from field: string step_name = 6;
    */
   stepName: string;
 
   /**
+   * The handler to enter.
+   *
    * @generated from field: string action = 7;
    */
   action: string;
 
   /**
+   * Number of this attempt, from 1.
+   *
    * @generated from field: uint32 attempt = 8;
    */
   attempt: number;
 
   /**
+   * Input of the step as JSON text: the run's input, the output of the one step it needs, or an object {step name:
+   * output} for several.
+   *
    * @generated from field: string input_json = 9;
    */
   inputJson: string;
 
   /**
-   * empty: equal to input_json
+   * Input of the run as JSON text. Empty: equal to input_json.
    *
    * @generated from field: string run_input_json = 10;
    */
   runInputJson: string;
 
   /**
+   * Device leased with the assignment. Unset: a slot only.
+   *
    * @generated from field: yardmaster.v1.Device device = 11;
    */
   device?: Device | undefined;
 
   /**
+   * The labels_revision it was matched under; 0 when the worker never had labels. Older than your latest: it may be
+   * returned STALE_LABELS.
+   *
    * @generated from field: uint64 labels_revision = 12;
    */
   labelsRevision: bigint;
 
   /**
+   * Time for the work, from acceptance. Unset: none. The server enforces it too.
+   *
    * @generated from field: google.protobuf.Duration execution_timeout = 13;
    */
   executionTimeout?: Duration | undefined;
 
   /**
+   * The run's metadata, as submitted.
+   *
    * @generated from field: map<string, string> metadata = 14;
    */
   metadata: { [key: string]: string };
@@ -810,15 +1058,23 @@ export const RunStepSchema: GenMessage<RunStep> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_worker_service, 19);
 
 /**
+ * Stop this assignment. The step has moved on or is about to; slot and device stay reserved until the worker reports
+ * any end of the assignment (step_cancelled, or the result it had anyway). An assignment the worker does not know:
+ * ignore it.
+ *
  * @generated from message yardmaster.v1.CancelStep
  */
 export type CancelStep = Message<"yardmaster.v1.CancelStep"> & {
   /**
+   * The assignment to stop.
+   *
    * @generated from field: string assignment_id = 1;
    */
   assignmentId: string;
 
   /**
+   * Why: a reason code in UPPER_SNAKE, or what the one who cancelled wrote.
+   *
    * @generated from field: string reason = 2;
    */
   reason: string;
@@ -832,15 +1088,21 @@ export const CancelStepSchema: GenMessage<CancelStep> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_worker_service, 20);
 
 /**
+ * Answers an accepted UpsertLabels.
+ *
  * @generated from message yardmaster.v1.LabelsUpserted
  */
 export type LabelsUpserted = Message<"yardmaster.v1.LabelsUpserted"> & {
   /**
+   * The whole set after the merge.
+   *
    * @generated from field: google.protobuf.Struct labels = 1;
    */
   labels?: JsonObject | undefined;
 
   /**
+   * Its revision.
+   *
    * @generated from field: uint64 labels_revision = 2;
    */
   labelsRevision: bigint;
@@ -854,38 +1116,48 @@ export const LabelsUpsertedSchema: GenMessage<LabelsUpserted> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_worker_service, 21);
 
 /**
+ * A message that was not taken; nothing of it was applied. The stream stays up.
+ *
  * @generated from message yardmaster.v1.Refused
  */
 export type Refused = Message<"yardmaster.v1.Refused"> & {
   /**
+   * The sequence of the refused message; 0 for kinds sent with 0.
+   *
    * @generated from field: uint64 sequence = 1;
    */
   sequence: bigint;
 
   /**
-   * google.rpc.Code
+   * A google.rpc.Code number, as an rpc would have ended with.
    *
    * @generated from field: int32 code = 2;
    */
   code: number;
 
   /**
+   * UPPER_SNAKE, from the list all errors share, for example STALE_ASSIGNMENT or UNKNOWN_MESSAGE.
+   *
    * @generated from field: string reason = 3;
    */
   reason: string;
 
   /**
+   * For a person; names the field, limit and value.
+   *
    * @generated from field: string message = 4;
    */
   message: string;
 
   /**
+   * Details by name, as in google.rpc.ErrorInfo.
+   *
    * @generated from field: map<string, string> metadata = 5;
    */
   metadata: { [key: string]: string };
 
   /**
-   * set: send it again, unchanged, after this
+   * Set: send it again, unchanged, after this. Unset: do not repeat it.
    *
    * @generated from field: google.protobuf.Duration retry_after = 6;
    */
@@ -900,17 +1172,21 @@ export const RefusedSchema: GenMessage<Refused> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_worker_service, 22);
 
 /**
+ * Answers a WorkerHeartbeat.
+ *
  * @generated from message yardmaster.v1.ServerHeartbeat
  */
 export type ServerHeartbeat = Message<"yardmaster.v1.ServerHeartbeat"> & {
   /**
-   * of the heartbeat it answers
+   * send_time of the heartbeat it answers.
    *
    * @generated from field: google.protobuf.Timestamp send_time = 1;
    */
   sendTime?: Timestamp | undefined;
 
   /**
+   * The server's clock.
+   *
    * @generated from field: google.protobuf.Timestamp server_time = 2;
    */
   serverTime?: Timestamp | undefined;
@@ -924,11 +1200,13 @@ export const ServerHeartbeatSchema: GenMessage<ServerHeartbeat> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_worker_service, 23);
 
 /**
+ * Finish, take nothing new, stay connected. Lasts until the worker is resumed or the process ends.
+ *
  * @generated from message yardmaster.v1.Drain
  */
 export type Drain = Message<"yardmaster.v1.Drain"> & {
   /**
-   * finish, take nothing new, stay connected
+   * Why, for a person.
    *
    * @generated from field: string reason = 1;
    */
@@ -943,17 +1221,21 @@ export const DrainSchema: GenMessage<Drain> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_worker_service, 24);
 
 /**
+ * Keep running, open a new stream and resume. The server is about to close this one.
+ *
  * @generated from message yardmaster.v1.Reconnect
  */
 export type Reconnect = Message<"yardmaster.v1.Reconnect"> & {
   /**
-   * keep running, open a new stream and resume
+   * Why, for a person.
    *
    * @generated from field: string reason = 1;
    */
   reason: string;
 
   /**
+   * Wait this long before the new stream. Unset: at once.
+   *
    * @generated from field: google.protobuf.Duration delay = 2;
    */
   delay?: Duration | undefined;
@@ -967,15 +1249,21 @@ export const ReconnectSchema: GenMessage<Reconnect> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_worker_service, 25);
 
 /**
+ * The session is over; the stream ends after it.
+ *
  * @generated from message yardmaster.v1.Evicted
  */
 export type Evicted = Message<"yardmaster.v1.Evicted"> & {
   /**
+   * Why, and so whether to come back.
+   *
    * @generated from field: yardmaster.v1.EvictionReason reason = 1;
    */
   reason: EvictionReason;
 
   /**
+   * For a person.
+   *
    * @generated from field: string message = 2;
    */
   message: string;
@@ -989,11 +1277,13 @@ export const EvictedSchema: GenMessage<Evicted> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_worker_service, 26);
 
 /**
+ * Which actions to count.
+ *
  * @generated from message yardmaster.v1.GetQueueDepthRequest
  */
 export type GetQueueDepthRequest = Message<"yardmaster.v1.GetQueueDepthRequest"> & {
   /**
-   * empty: all actions of the namespace
+   * Empty: all actions of the namespace.
    *
    * @generated from field: repeated string actions = 1;
    */
@@ -1008,10 +1298,14 @@ export const GetQueueDepthRequestSchema: GenMessage<GetQueueDepthRequest> = /*@_
   messageDesc(file_yardmaster_v1_worker_service, 27);
 
 /**
+ * Waiting steps by action.
+ *
  * @generated from message yardmaster.v1.GetQueueDepthResponse
  */
 export type GetQueueDepthResponse = Message<"yardmaster.v1.GetQueueDepthResponse"> & {
   /**
+   * Action to number of steps PENDING. An action asked for by name and not known has 0.
+   *
    * @generated from field: map<string, uint64> pending_by_action = 1;
    */
   pendingByAction: { [key: string]: bigint };
@@ -1025,36 +1319,50 @@ export const GetQueueDepthResponseSchema: GenMessage<GetQueueDepthResponse> = /*
   messageDesc(file_yardmaster_v1_worker_service, 28);
 
 /**
+ * Why an assignment is given back.
+ *
  * @generated from enum yardmaster.v1.ReturnReason
  */
 export const ReturnReason = {
   /**
+   * Read as OTHER, and so is any number unknown to the server.
+   *
    * @generated from enum value: RETURN_REASON_UNSPECIFIED = 0;
    */
   UNSPECIFIED: 0,
 
   /**
+   * It was matched under labels older than the worker's latest revision. Without an older revision, read as NOT_READY.
+   *
    * @generated from enum value: RETURN_REASON_STALE_LABELS = 1;
    */
   STALE_LABELS: 1,
 
   /**
+   * The worker cannot start it now.
+   *
    * @generated from enum value: RETURN_REASON_NOT_READY = 2;
    */
   NOT_READY: 2,
 
   /**
+   * The process is about to end.
+   *
    * @generated from enum value: RETURN_REASON_SHUTTING_DOWN = 3;
    */
   SHUTTING_DOWN: 3,
 
   /**
+   * Anything else; say what in detail.
+   *
    * @generated from enum value: RETURN_REASON_OTHER = 4;
    */
   OTHER: 4,
 } as const;
 
 /**
+ * Why an assignment is given back.
+ *
  * @generated from enum yardmaster.v1.ReturnReason
  */
 export type ReturnReason = (typeof ReturnReason)[keyof typeof ReturnReason] | UnknownEnum;
@@ -1066,38 +1374,50 @@ export const ReturnReasonSchema: GenEnum<ReturnReason> = /*@__PURE__*/
   enumDesc(file_yardmaster_v1_worker_service, 0);
 
 /**
+ * Severity of a log line.
+ *
  * @generated from enum yardmaster.v1.LogLevel
  */
 export const LogLevel = {
   /**
-   * INFO
+   * INFO, and so is any number unknown to the server.
    *
    * @generated from enum value: LOG_LEVEL_UNSPECIFIED = 0;
    */
   UNSPECIFIED: 0,
 
   /**
+   * Detail for finding faults.
+   *
    * @generated from enum value: LOG_LEVEL_DEBUG = 1;
    */
   DEBUG: 1,
 
   /**
+   * Ordinary course of the work.
+   *
    * @generated from enum value: LOG_LEVEL_INFO = 2;
    */
   INFO: 2,
 
   /**
+   * Unexpected, and the work goes on.
+   *
    * @generated from enum value: LOG_LEVEL_WARNING = 3;
    */
   WARNING: 3,
 
   /**
+   * Something went wrong.
+   *
    * @generated from enum value: LOG_LEVEL_ERROR = 4;
    */
   ERROR: 4,
 } as const;
 
 /**
+ * Severity of a log line.
+ *
  * @generated from enum yardmaster.v1.LogLevel
  */
 export type LogLevel = (typeof LogLevel)[keyof typeof LogLevel] | UnknownEnum;
@@ -1109,41 +1429,57 @@ export const LogLevelSchema: GenEnum<LogLevel> = /*@__PURE__*/
   enumDesc(file_yardmaster_v1_worker_service, 1);
 
 /**
+ * Why a session was ended by the server.
+ *
  * @generated from enum yardmaster.v1.EvictionReason
  */
 export const EvictionReason = {
   /**
+   * Never sent.
+   *
    * @generated from enum value: EVICTION_REASON_UNSPECIFIED = 0;
    */
   UNSPECIFIED: 0,
 
   /**
+   * Another process said hello as this worker. Stop; do not reconnect.
+   *
    * @generated from enum value: EVICTION_REASON_SUPERSEDED = 1;
    */
   SUPERSEDED: 1,
 
   /**
+   * Nothing was heard for Welcome.silence_timeout. Reconnect and resume.
+   *
    * @generated from enum value: EVICTION_REASON_SILENT = 2;
    */
   SILENT: 2,
 
   /**
+   * The worker was deleted. Stop; do not reconnect.
+   *
    * @generated from enum value: EVICTION_REASON_DELETED = 3;
    */
   DELETED: 3,
 
   /**
+   * The token is not valid any more. Stop; do not reconnect.
+   *
    * @generated from enum value: EVICTION_REASON_TOKEN_REVOKED = 4;
    */
   TOKEN_REVOKED: 4,
 
   /**
+   * This server lost the right to decide. Reconnect and resume.
+   *
    * @generated from enum value: EVICTION_REASON_STANDING_DOWN = 5;
    */
   STANDING_DOWN: 5,
 } as const;
 
 /**
+ * Why a session was ended by the server.
+ *
  * @generated from enum yardmaster.v1.EvictionReason
  */
 export type EvictionReason = (typeof EvictionReason)[keyof typeof EvictionReason] | UnknownEnum;
@@ -1155,10 +1491,30 @@ export const EvictionReasonSchema: GenEnum<EvictionReason> = /*@__PURE__*/
   enumDesc(file_yardmaster_v1_worker_service, 2);
 
 /**
+ * What a worker speaks with the control plane. Served on the gRPC listener only.
+ *
+ * The namespace comes from the token, else from the metadata key `yardmaster-namespace`, else it is `default`; an
+ * unknown one is NOT_FOUND. Every error carries one google.rpc.ErrorInfo (domain `yardmaster`) and, for bad fields, a
+ * google.rpc.BadRequest.
+ *
  * @generated from service yardmaster.v1.WorkerService
  */
 export const WorkerService: GenService<{
   /**
+   * The one long-lived stream of a worker. The worker states facts, the server gives orders; heartbeats, labels,
+   * progress, logs and results travel on it too, so a dead stream is a dead worker.
+   *
+   * The first message is hello, within 5 s and only once. No hello in time, another first message, or a second hello:
+   * the stream ends with INVALID_ARGUMENT. A later message that cannot be taken is answered with Refused and the stream
+   * stays up; one whose kind this server does not know is refused UNKNOWN_MESSAGE. A worker ignores orders it does not
+   * know. After goodbye everything is discarded, unacknowledged, and the stream ends within 1 s. The end of a stream
+   * without goodbye is never a goodbye: it starts the grace.
+   *
+   * Errors that end the stream: INVALID_ARGUMENT (first message, bad hello, id and name that disagree, tags without id
+   * or name), NOT_FOUND (unknown worker_id or namespace), FAILED_PRECONDITION (tags differ from the registered ones;
+   * the message names both), RESOURCE_EXHAUSTED (a message beyond the transport's own limit), UNAVAILABLE (connect
+   * again, later).
+   *
    * @generated from rpc yardmaster.v1.WorkerService.Connect
    */
   connect: {
@@ -1167,6 +1523,9 @@ export const WorkerService: GenService<{
     output: typeof ConnectResponseSchema;
   },
   /**
+   * Counts the steps that wait for a worker, by action: what an autoscaler asks. No stream or worker identity is
+   * needed.
+   *
    * @generated from rpc yardmaster.v1.WorkerService.GetQueueDepth
    */
   getQueueDepth: {

@@ -1,0 +1,121 @@
+/** An assignment from its birth to its end: the step, the worker's slot and every timer of it, changed together. */
+import type { StepEvent } from '../domain/step.ts';
+import { capacityChanged } from './capacity.ts';
+import { offerOf } from './effects.ts';
+import type { AttemptRow } from './rows.ts';
+import { failureJson } from './images.ts';
+import { moveStep } from './steps.ts';
+import type { AssignmentRecord, EngineState, FactKind, StepFailure, StepRecord, WorkerRecord } from './state.ts';
+import { NO_TIMER } from './timers.ts';
+import { runChanged, type Turn, workerChanged } from './turn.ts';
+import { dequeue } from './waiting.ts';
+
+/** Gives the step to the worker; the caller has checked that it may take it. */
+export function assign(state: EngineState, turn: Turn, step: StepRecord, worker: WorkerRecord): void {
+  dequeue(state, step);
+  moveStep(step, 'ASSIGN');
+  state.assignSequence += 1;
+  const assignment: AssignmentRecord = {
+    assignmentId: turn.ids.randomId(),
+    worker,
+    number: step.failures + step.losses + 1,
+    labelsRevision: worker.labelsRevision,
+    assignMs: turn.nowMs,
+    acceptMs: null,
+    cancelReason: null,
+    acceptTimer: NO_TIMER,
+    executionTimer: NO_TIMER,
+    progressTimer: NO_TIMER,
+    graceTimer: NO_TIMER,
+    cancelTimer: NO_TIMER,
+  };
+  step.assignment = assignment;
+  step.progress = null;
+  worker.lastAssignSequence = state.assignSequence;
+  worker.assignments.set(assignment.assignmentId, step);
+  state.assignments.set(assignment.assignmentId, step);
+  capacityChanged(state, turn, worker);
+  runChanged(turn, step.run);
+  turn.effects.push({
+    kind: 'run_step',
+    connection: worker.connection as number,
+    offer: offerOf(step, assignment.assignmentId, assignment.number, assignment.labelsRevision),
+  });
+}
+
+export interface Ending {
+  /** What becomes of the step. */
+  readonly event: StepEvent;
+  /** Written beside the attempt; a reason of the one list, or SUCCEEDED. */
+  readonly outcome: string;
+  readonly failure: StepFailure | null;
+  /** The worker's own fact that ended it; null when the server did. */
+  readonly fact: FactKind | null;
+}
+
+/**
+ * Ends the step's assignment and moves the step on. What the worker itself ended frees the slot; what the server
+ * ended keeps it reserved, since the handler may still run, and tells the worker.
+ */
+export function endAssignment(state: EngineState, turn: Turn, step: StepRecord, ending: Ending): void {
+  const assignment = step.assignment as AssignmentRecord;
+  const { worker, assignmentId } = assignment;
+  disarmAll(state, assignment);
+  moveStep(step, ending.event);
+  state.assignments.delete(assignmentId);
+  state.endedAssignments.set(assignmentId, { fact: ending.fact, untilMs: turn.nowMs + state.times.endedInMemoryMs });
+  worker.assignments.delete(assignmentId);
+  if (ending.fact === null) reserve(turn, worker, assignmentId, ending.outcome);
+  if (ending.event !== 'SUCCEED') {
+    turn.changes.push({ table: 'attempts', attempt: attemptRow(turn, step, assignment, ending) });
+    step.assignment = null;
+    step.progress = null;
+  }
+  capacityChanged(state, turn, worker);
+}
+
+/** Keeps the place for a handler that may still run: as long as there is a process that could be running it. */
+function reserve(turn: Turn, worker: WorkerRecord, assignmentId: string, reason: string): void {
+  if (worker.sessionHash === null) return;
+  worker.reserved.add(assignmentId);
+  if (worker.connection === null) return;
+  turn.effects.push({ kind: 'cancel_step', connection: worker.connection, assignmentId, reason });
+}
+
+/** The worker said that what the server had ended is over: its place is free. */
+export function freeReserved(state: EngineState, turn: Turn, worker: WorkerRecord, assignmentId: string): boolean {
+  if (!worker.reserved.delete(assignmentId)) return false;
+  capacityChanged(state, turn, worker);
+  return true;
+}
+
+/** One more accepted completion. */
+export function countCompletion(turn: Turn, worker: WorkerRecord): void {
+  worker.completedCount += 1;
+  workerChanged(turn, worker);
+}
+
+function disarmAll(state: EngineState, assignment: AssignmentRecord): void {
+  state.timers.disarm(assignment.acceptTimer);
+  state.timers.disarm(assignment.executionTimer);
+  state.timers.disarm(assignment.progressTimer);
+  state.timers.disarm(assignment.graceTimer);
+  state.timers.disarm(assignment.cancelTimer);
+}
+
+function attemptRow(turn: Turn, step: StepRecord, assignment: AssignmentRecord, ending: Ending): AttemptRow {
+  return {
+    assignment_id: assignment.assignmentId,
+    run_id: step.run.runId,
+    step_name: step.definition.name,
+    number: assignment.number,
+    worker_id: assignment.worker.workerId,
+    worker_name: assignment.worker.name,
+    labels_revision: assignment.labelsRevision,
+    assign_ms: assignment.assignMs,
+    accept_ms: assignment.acceptMs,
+    end_ms: turn.nowMs,
+    outcome: ending.outcome,
+    failure: failureJson(ending.failure),
+  };
+}

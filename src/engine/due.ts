@@ -1,0 +1,107 @@
+/** What happens when a deadline has come. */
+import { exclude } from './waiting.ts';
+import { capacityChanged } from './capacity.ts';
+import { endAssignment } from './assignments.ts';
+import { attemptFailed, closeCancelled } from './facts.ts';
+import { giveBack, lose } from './losses.ts';
+import { forgetRun } from './runs.ts';
+import type { AssignmentRecord, Due, EngineState, StepRecord, WorkerRecord } from './state.ts';
+import { endWaitingStep, failureOf, moveStep, startWaiting, stepHasEnded, updateRun } from './steps.ts';
+import { NO_TIMER } from './timers.ts';
+import { type Turn, workerChanged } from './turn.ts';
+import { armReoffer } from './waiting.ts';
+
+/** Fires everything due at the turn's time, and forgets what has been over for long enough. */
+export function tick(state: EngineState, turn: Turn): null {
+  for (let due = state.timers.takeDue(turn.nowMs); due !== null; due = state.timers.takeDue(turn.nowMs)) {
+    fire(state, turn, due);
+  }
+  forget(state, turn.nowMs);
+  return null;
+}
+
+function fire(state: EngineState, turn: Turn, due: Due): void {
+  switch (due.kind) {
+    case 'schedule':
+      return scheduleTimedOut(state, turn, due.step);
+    case 'backoff':
+      return backoffOver(state, turn, due.step);
+    case 'reoffer':
+      due.step.reofferTimer = NO_TIMER;
+      turn.openedDemands.add(due.step.demand);
+      return armReoffer(state, turn, due.step);
+    case 'accept':
+      return acceptMissed(state, turn, due.step);
+    case 'execution':
+      return attemptTimedOut(state, turn, due.step, 'EXECUTION_TIMEOUT', 'the attempt took longer than its execution_timeout');
+    case 'progress':
+      return attemptTimedOut(state, turn, due.step, 'EXECUTION_TIMEOUT', 'the attempt was silent for longer than its progress_timeout');
+    case 'cancel':
+      return closeCancelled(state, turn, due.step, null);
+    case 'grace':
+      return lose(state, turn, due.step, 'WORKER_LOST');
+    case 'worker_grace':
+      return sessionOver(state, turn, due.worker);
+    case 'accept_missed':
+      due.worker.acceptMissed = false;
+      due.worker.acceptMissedTimer = NO_TIMER;
+      return capacityChanged(state, turn, due.worker);
+  }
+}
+
+function scheduleTimedOut(state: EngineState, turn: Turn, step: StepRecord): void {
+  step.scheduleTimer = NO_TIMER;
+  const waitedMs = turn.nowMs - (step.readyMs ?? turn.nowMs);
+  const failure = failureOf('SCHEDULE_TIMEOUT', `no worker took the step within ${Math.round(waitedMs)} ms`);
+  if (step.assignment === null) {
+    endWaitingStep(state, turn, step, 'TIME_OUT', failure);
+  } else {
+    // Offered, and not accepted: the wait is over all the same.
+    endAssignment(state, turn, step, { event: 'TIME_OUT', outcome: 'SCHEDULE_TIMEOUT', failure, fact: null });
+    stepHasEnded(state, turn, step, failure);
+  }
+}
+
+function backoffOver(state: EngineState, turn: Turn, step: StepRecord): void {
+  step.backoffTimer = NO_TIMER;
+  moveStep(step, 'READY');
+  startWaiting(state, turn, step, 'FRESH');
+  updateRun(state, turn, step);
+}
+
+/** Withdrawn and given to somebody else; the worker gets nothing more until it shows that it reads. */
+function acceptMissed(state: EngineState, turn: Turn, step: StepRecord): void {
+  const { worker } = step.assignment as AssignmentRecord;
+  worker.acceptMissed = true;
+  state.timers.disarm(worker.acceptMissedTimer);
+  const untilMs = turn.nowMs + state.times.missedAcceptPauseMsMax;
+  worker.acceptMissedTimer = state.timers.arm(untilMs, { kind: 'accept_missed', worker });
+  exclude(state, turn, step, worker);
+  giveBack(state, turn, step, 'ACCEPT_TIMEOUT');
+}
+
+function attemptTimedOut(state: EngineState, turn: Turn, step: StepRecord, reason: string, message: string): void {
+  attemptFailed(state, turn, step, failureOf(reason, message), { fact: null, exhausted: 'TIME_OUT' });
+}
+
+/** The process cannot resume any more; a default worker's id is free for the next one. */
+function sessionOver(state: EngineState, turn: Turn, worker: WorkerRecord): void {
+  worker.graceTimer = NO_TIMER;
+  worker.sessionHash = null;
+  worker.reserved.clear();
+  capacityChanged(state, turn, worker);
+  workerChanged(turn, worker);
+}
+
+function forget(state: EngineState, nowMs: number): void {
+  for (const [assignmentId, { untilMs }] of state.endedAssignments) {
+    if (untilMs > nowMs) break;
+    state.endedAssignments.delete(assignmentId);
+  }
+  for (const [runId, untilMs] of state.endedRuns) {
+    if (untilMs > nowMs) break;
+    state.endedRuns.delete(runId);
+    const run = state.runs.get(runId);
+    if (run) forgetRun(state, run);
+  }
+}

@@ -1,0 +1,42 @@
+/** What becomes of a worker's assignments when it is gone. */
+import { mayLoseMore } from '../domain/retry.ts';
+import { endAssignment } from './assignments.ts';
+import type { EngineState, StepRecord, WorkerRecord } from './state.ts';
+import { failureOf, startWaiting, stepHasEnded, updateRun } from './steps.ts';
+import type { Turn } from './turn.ts';
+
+export type LossReason = 'WORKER_LOST' | 'WORKER_GOODBYE' | 'WORKER_DELETED' | 'SUPERSEDED' | 'SESSION_DROPPED';
+
+/** Everything the worker holds. What it had accepted is lost; what it had not goes back free of charge. */
+export function loseAll(state: EngineState, turn: Turn, worker: WorkerRecord, reason: LossReason): void {
+  for (const step of [...worker.assignments.values()]) lose(state, turn, step, reason);
+}
+
+export function lose(state: EngineState, turn: Turn, step: StepRecord, reason: LossReason): void {
+  const { assignment } = step;
+  if (assignment === null) return;
+  // A goodbye is the worker giving its work back in good order: no attempt and no loss is counted.
+  if (assignment.acceptMs === null || reason === 'WORKER_GOODBYE') {
+    giveBack(state, turn, step, reason);
+    return;
+  }
+  assignment.worker.crashed = reason === 'WORKER_LOST';
+  step.losses += 1;
+  const again = mayLoseMore(step.definition.retry, step.losses);
+  const failure = failureOf(reason, `worker "${assignment.worker.name}" was lost while it held the step`);
+  endAssignment(state, turn, step, { event: again ? 'RETRY' : 'CRASH', outcome: reason, failure, fact: null });
+  if (again) {
+    startWaiting(state, turn, step, 'FRESH');
+    updateRun(state, turn, step);
+  } else {
+    stepHasEnded(state, turn, step, failure);
+  }
+}
+
+/** Back to its old place in the queue: no attempt used up, and the schedule clock goes on if it still runs. */
+export function giveBack(state: EngineState, turn: Turn, step: StepRecord, reason: string, fact: 'returned' | null = null): void {
+  const accepted = step.assignment?.acceptMs != null;
+  endAssignment(state, turn, step, { event: 'RETURN', outcome: reason, failure: null, fact });
+  startWaiting(state, turn, step, accepted ? 'FRESH' : 'GOES_ON');
+  updateRun(state, turn, step);
+}

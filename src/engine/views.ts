@@ -1,0 +1,194 @@
+/** Plain pictures of what is, made for answers; nothing in them changes afterwards. */
+import type { Labels } from '../domain/labels.ts';
+import { type WorkerState, workerStateOf } from '../domain/worker.ts';
+import type { RunState } from '../domain/run.ts';
+import type { StepState } from '../domain/step.ts';
+import type { MatchMode } from '../domain/tags.ts';
+import type {
+  DeviceDeclaration,
+  NamespaceRecord,
+  Progress,
+  RunRecord,
+  SdkInfo,
+  StepFailure,
+  StepRecord,
+  WorkerRecord,
+} from './state.ts';
+
+export interface NamespaceView {
+  readonly name: string;
+  readonly matchMode: MatchMode;
+  readonly retentionMs: number;
+  readonly scheduleTimeoutMs: number;
+}
+
+export interface WorkerView {
+  readonly workerId: string;
+  readonly workerNumber: number;
+  readonly name: string;
+  readonly namespace: string;
+  readonly displayName: string;
+  readonly nickname: string;
+  readonly state: WorkerState;
+  readonly draining: boolean;
+  readonly defaultWorker: boolean;
+  readonly tags: readonly string[];
+  readonly labels: Labels;
+  readonly labelsRevision: number;
+  readonly actions: readonly string[];
+  readonly slots: number;
+  readonly slotsUsed: number;
+  readonly devices: DeviceDeclaration | null;
+  readonly assignments: readonly {
+    readonly assignmentId: string;
+    readonly runId: string;
+    readonly stepName: string;
+    readonly progress: Progress | null;
+  }[];
+  readonly completedCount: number;
+  readonly registerMs: number;
+  readonly connectMs: number | null;
+  readonly lastSeenMs: number | null;
+  readonly sdk: SdkInfo | null;
+  readonly notReadyReason: string;
+}
+
+export interface AttemptView {
+  readonly number: number;
+  readonly assignmentId: string;
+  readonly workerId: string;
+  readonly workerName: string;
+  readonly labelsRevision: number;
+  readonly assignMs: number;
+  readonly acceptMs: number | null;
+  readonly endMs: number | null;
+  /** Empty while it goes on. */
+  readonly outcome: string;
+  readonly failure: StepFailure | null;
+}
+
+export interface StepView {
+  readonly stepId: string;
+  readonly name: string;
+  readonly action: string;
+  readonly state: StepState;
+  readonly blockedReason: string;
+  readonly attempts: readonly AttemptView[];
+  readonly progress: Progress | null;
+  readonly readyMs: number | null;
+  readonly endMs: number | null;
+  readonly outputJson: string;
+  readonly failure: StepFailure | null;
+}
+
+export interface RunView {
+  readonly runId: string;
+  readonly namespace: string;
+  readonly state: RunState;
+  readonly priority: number;
+  readonly runsOn: readonly string[];
+  readonly inputJson: string;
+  readonly outputJson: string;
+  readonly failure: StepFailure | null;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly requestId: string;
+  readonly revision: number;
+  readonly createMs: number;
+  readonly startMs: number | null;
+  readonly endMs: number | null;
+  readonly steps: readonly StepView[];
+}
+
+export function namespaceView(namespace: NamespaceRecord): NamespaceView {
+  return { ...namespace };
+}
+
+export function workerView(worker: WorkerRecord): WorkerView {
+  return {
+    workerId: worker.workerId,
+    workerNumber: worker.workerNumber,
+    name: worker.name,
+    namespace: worker.namespace,
+    displayName: worker.displayName,
+    nickname: worker.nickname,
+    state: workerStateOf({ connected: worker.connection !== null, holds: worker.assignments.size, crashed: worker.crashed }),
+    draining: worker.draining,
+    defaultWorker: worker.defaultWorker,
+    tags: worker.tagList,
+    labels: worker.labels,
+    labelsRevision: worker.labelsRevision,
+    actions: [...worker.actions],
+    slots: worker.slots,
+    slotsUsed: worker.slotsUsed,
+    devices: worker.devices,
+    assignments: [...worker.assignments].map(([assignmentId, step]) => ({
+      assignmentId,
+      runId: step.run.runId,
+      stepName: step.definition.name,
+      progress: step.progress,
+    })),
+    completedCount: worker.completedCount,
+    registerMs: worker.registerMs,
+    connectMs: worker.connectMs,
+    lastSeenMs: worker.lastSeenMs,
+    sdk: worker.sdk,
+    notReadyReason: worker.notReadyReason ?? '',
+  };
+}
+
+/** A run as memory knows it: without earlier attempts, and without the output, which only the store has. */
+export function runView(run: RunRecord, inputJson: string): RunView {
+  return {
+    runId: run.runId,
+    namespace: run.namespace.name,
+    state: run.state,
+    priority: run.priority,
+    runsOn: run.runsOn,
+    inputJson,
+    outputJson: '',
+    failure: run.steps.length === 1 ? (run.steps[0]?.failure ?? null) : null,
+    metadata: run.metadata,
+    requestId: run.requestId,
+    revision: run.revision,
+    createMs: run.createMs,
+    startMs: run.startMs,
+    endMs: run.endMs,
+    steps: run.steps.map(stepView),
+  };
+}
+
+function stepView(step: StepRecord): StepView {
+  return {
+    stepId: step.stepId,
+    name: step.definition.name,
+    action: step.definition.action,
+    state: step.state,
+    blockedReason: blockedReason(step.state),
+    attempts: step.assignment === null ? [] : [currentAttempt(step.assignment)],
+    progress: step.progress,
+    readyMs: step.readyMs,
+    endMs: step.endMs,
+    outputJson: '',
+    failure: step.failure,
+  };
+}
+
+/** A step is only blocked while its backoff runs. */
+export function blockedReason(state: StepState): string {
+  return state === 'BLOCKED' ? 'BACKING_OFF' : '';
+}
+
+function currentAttempt(assignment: NonNullable<StepRecord['assignment']>): AttemptView {
+  return {
+    number: assignment.number,
+    assignmentId: assignment.assignmentId,
+    workerId: assignment.worker.workerId,
+    workerName: assignment.worker.name,
+    labelsRevision: assignment.labelsRevision,
+    assignMs: assignment.assignMs,
+    acceptMs: assignment.acceptMs,
+    endMs: null,
+    outcome: '',
+    failure: null,
+  };
+}

@@ -1,0 +1,67 @@
+/** Steps that wait for a worker: into their demand's queue and out of it. */
+import { addTo, removeFrom } from './capacity.ts';
+import { NO_TIMER } from './timers.ts';
+import type { DemandRecord, EngineState, Exclusion, StepRecord, WorkerRecord } from './state.ts';
+import type { Turn } from './turn.ts';
+
+/** Puts a step that has just become PENDING at its place in the queue. */
+export function enqueue(state: EngineState, turn: Turn, step: StepRecord): void {
+  // A demand leaves the index with its last step; by now another record may stand for the same demand.
+  const demand = state.demands.get(step.demand.key) ?? step.demand;
+  if (demand.queue.size === 0) {
+    state.demands.set(demand.key, demand);
+    addTo(state.demandsByAction, demand.actionKey, demand);
+  }
+  step.demand = demand;
+  demand.queue.add(step);
+  step.queued = true;
+  turn.openedDemands.add(demand);
+}
+
+export function dequeue(state: EngineState, step: StepRecord): void {
+  if (!step.queued) return;
+  const { demand } = step;
+  demand.queue.remove(step);
+  step.queued = false;
+  if (demand.queue.size === 0) forgetDemand(state, demand);
+  disarm(state, step, 'reofferTimer');
+}
+
+function forgetDemand(state: EngineState, demand: DemandRecord): void {
+  state.demands.delete(demand.key);
+  removeFrom(state.demandsByAction, demand.actionKey, demand);
+}
+
+/**
+ * After `worker` gave the step back, or did not accept it: it is not offered there again until the worker has
+ * changed or a pause is over, longer each time.
+ */
+export function exclude(state: EngineState, turn: Turn, step: StepRecord, worker: WorkerRecord): void {
+  const { reofferPauseMs, reofferPauseMsMax } = state.times;
+  const earlier = step.exclusions?.get(worker.workerId);
+  const pauseMs = earlier ? Math.min(reofferPauseMsMax, earlier.pauseMs * 2) : reofferPauseMs;
+  const exclusion: Exclusion = { changeCount: worker.changeCount, untilMs: turn.nowMs + pauseMs, pauseMs };
+  step.exclusions ??= new Map();
+  step.exclusions.set(worker.workerId, exclusion);
+  armReoffer(state, turn, step);
+}
+
+export function isExcluded(step: StepRecord, worker: WorkerRecord, nowMs: number): boolean {
+  const exclusion = step.exclusions?.get(worker.workerId);
+  return exclusion !== undefined && exclusion.changeCount === worker.changeCount && nowMs < exclusion.untilMs;
+}
+
+/** Wakes the step when the first of its pauses is over. */
+export function armReoffer(state: EngineState, turn: Turn, step: StepRecord): void {
+  disarm(state, step, 'reofferTimer');
+  let nextMs = Number.POSITIVE_INFINITY;
+  for (const { untilMs } of step.exclusions?.values() ?? []) {
+    if (untilMs > turn.nowMs) nextMs = Math.min(nextMs, untilMs);
+  }
+  if (nextMs < Number.POSITIVE_INFINITY) step.reofferTimer = state.timers.arm(nextMs, { kind: 'reoffer', step });
+}
+
+export function disarm(state: EngineState, step: StepRecord, timer: 'scheduleTimer' | 'backoffTimer' | 'reofferTimer'): void {
+  state.timers.disarm(step[timer]);
+  step[timer] = NO_TIMER;
+}
