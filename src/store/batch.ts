@@ -1,0 +1,118 @@
+/** What several commands changed, gathered until it can be written: one final image a row. */
+import { namespaceRow, runInsertRow, runUpdateRow, workerRow } from '../engine/images.ts';
+import type { AttemptRow } from '../engine/rows.ts';
+import type { NamespaceRecord, RunRecord, WorkerRecord } from '../engine/state.ts';
+import type { Change } from '../engine/turn.ts';
+import { PARTS, type Part } from './statement.ts';
+
+/** A batch is closed once it has this many rows … */
+export const BATCH_ROWS_MAX = 5_000;
+/** … or this much payload; it can be over by one command, since none is ever split. */
+export const BATCH_BYTES_MAX = 8 * 1024 * 1024;
+
+interface RunChange {
+  readonly run: RunRecord;
+  insert: { readonly inputJson: string } | null;
+  outputJson: string | null;
+}
+
+/** Ready to be sent, and to be sent again as it is. */
+export interface SealedBatch {
+  readonly parts: readonly Part[];
+  /** The rows of each part, as JSON. */
+  readonly rows: readonly string[];
+  /** What may leave once it is written, in order. */
+  readonly releases: readonly (() => void)[];
+  /** Names of the commands in it, for the log of a failure. */
+  readonly commands: readonly string[];
+}
+
+export interface OpenBatch {
+  add(command: string, changes: readonly Change[], release: () => void): void;
+  readonly hasRows: boolean;
+  readonly isEmpty: boolean;
+  readonly isFull: boolean;
+  /** Takes the images as they are now: to be called between two commands, never inside one. */
+  seal(): SealedBatch;
+}
+
+export function createBatch(): OpenBatch {
+  const runs = new Map<string, RunChange>();
+  const workers = new Map<string, { readonly worker: WorkerRecord; readonly deleted: boolean }>();
+  const namespaces = new Map<string, NamespaceRecord>();
+  const attempts: AttemptRow[] = [];
+  const releases: (() => void)[] = [];
+  const commands: string[] = [];
+  let payloadBytes = 0;
+
+  const rowCount = () => runs.size + workers.size + namespaces.size + attempts.length;
+
+  function addChange(change: Change): void {
+    switch (change.table) {
+      case 'runs':
+        addRun(change.run, change.insert, change.outputJson);
+        return;
+      case 'workers':
+        workers.set(change.worker.workerId, change);
+        return;
+      case 'namespaces':
+        namespaces.set(change.namespace.name, change.namespace);
+        return;
+      case 'attempts':
+        attempts.push(change.attempt);
+    }
+  }
+
+  function addRun(run: RunRecord, insert: RunChange['insert'], outputJson: string | null): void {
+    payloadBytes += (insert?.inputJson.length ?? 0) + (outputJson?.length ?? 0);
+    const known = runs.get(run.runId);
+    if (known === undefined) {
+      runs.set(run.runId, { run, insert, outputJson });
+      return;
+    }
+    known.insert ??= insert;
+    known.outputJson = outputJson ?? known.outputJson;
+  }
+
+  function images(): Record<Part, unknown[]> {
+    const rows: Record<Part, unknown[]> = {
+      runs_insert: [],
+      runs_update: [],
+      attempts,
+      workers: [],
+      workers_delete: [],
+      namespaces: [...namespaces.values()].map(namespaceRow),
+    };
+    for (const { run, insert, outputJson } of runs.values()) {
+      if (insert) rows.runs_insert.push(runInsertRow(run, insert.inputJson, outputJson));
+      else rows.runs_update.push(runUpdateRow(run, outputJson));
+    }
+    for (const { worker, deleted } of workers.values()) {
+      if (deleted) rows.workers_delete.push({ worker_id: worker.workerId });
+      else rows.workers.push(workerRow(worker));
+    }
+    return rows;
+  }
+
+  return {
+    get hasRows() {
+      return rowCount() > 0;
+    },
+    get isEmpty() {
+      return releases.length === 0;
+    },
+    get isFull() {
+      return rowCount() >= BATCH_ROWS_MAX || payloadBytes >= BATCH_BYTES_MAX;
+    },
+    add(command, changes, release) {
+      for (const change of changes) addChange(change);
+      commands.push(command);
+      releases.push(release);
+    },
+    seal() {
+      const rows = images();
+      const parts = PARTS.filter((part) => rows[part].length > 0);
+      return { parts, rows: parts.map((part) => JSON.stringify(rows[part])), releases, commands };
+    },
+  };
+}

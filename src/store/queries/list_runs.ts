@@ -1,0 +1,46 @@
+import type { Sql } from 'postgres';
+import type { RunView } from '../../engine/views.ts';
+import { type RunRow, runColumns, viewOfRow } from './run_row.ts';
+
+export interface RunFilter {
+  readonly namespace: string;
+  /** Empty: those that have not ended. */
+  readonly states: readonly string[];
+  readonly anyState: boolean;
+  /** Empty: every action. */
+  readonly action: string;
+  /** Runs that ask for all of these tags. */
+  readonly runsOn: readonly string[];
+  /** Every entry must be among the run's. */
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly createMsFrom: number | null;
+  readonly createMsTo: number | null;
+  readonly oldestFirst: boolean;
+  /** The page goes on after this run; null: the first page. */
+  readonly afterRunId: string | null;
+  readonly limit: number;
+}
+
+/** A page of runs without payloads and attempts. Run ids are in order of creation, so pages are stable under inserts. */
+export async function listRuns(sql: Sql, filter: RunFilter): Promise<RunView[]> {
+  const after = filter.oldestFirst ? sql`run_id > ${filter.afterRunId}` : sql`run_id < ${filter.afterRunId}`;
+  const rows = await sql<RunRow[]>`
+    SELECT ${runColumns(sql, false)} FROM runs
+    WHERE namespace = ${filter.namespace}
+      ${stateClause(sql, filter)}
+      ${filter.action === '' ? sql`` : sql`AND action = ${filter.action}`}
+      ${filter.runsOn.length === 0 ? sql`` : sql`AND runs_on::jsonb @> ${JSON.stringify(filter.runsOn)}::text::jsonb`}
+      ${Object.keys(filter.metadata).length === 0 ? sql`` : sql`AND metadata::jsonb @> ${JSON.stringify(filter.metadata)}::text::jsonb`}
+      ${filter.createMsFrom === null ? sql`` : sql`AND create_time >= to_timestamp(${filter.createMsFrom / 1000}::float8)`}
+      ${filter.createMsTo === null ? sql`` : sql`AND create_time < to_timestamp(${filter.createMsTo / 1000}::float8)`}
+      ${filter.afterRunId === null ? sql`` : sql`AND ${after}`}
+    ORDER BY run_id ${filter.oldestFirst ? sql`ASC` : sql`DESC`}
+    LIMIT ${filter.limit}`;
+  return rows.map((row) => viewOfRow(row, []));
+}
+
+function stateClause(sql: Sql, filter: RunFilter) {
+  if (filter.anyState) return sql``;
+  if (filter.states.length === 0) return sql`AND end_time IS NULL`;
+  return sql`AND state = ANY(${filter.states})`;
+}

@@ -1,0 +1,182 @@
+/** The tables. Statements on the hot path are written out in `statement.ts`; this is where columns and indexes are decided. */
+import { sql } from 'drizzle-orm';
+import { bigint, boolean, index, integer, pgTable, primaryKey, smallint, text, timestamp, uuid } from 'drizzle-orm/pg-core';
+
+const time = (name: string) => timestamp(name, { withTimezone: true, precision: 6 });
+const count = (name: string) => bigint(name, { mode: 'number' });
+
+/** One row: who decides (`epoch`), and how far it has come (`batch`). Every commit of the journal goes through it. */
+export const holder = pgTable('holder', {
+  id: smallint('id').primaryKey(),
+  epoch: count('epoch').notNull(),
+  batch: count('batch').notNull(),
+  name: text('name').notNull(),
+  acquireTime: time('acquire_time').notNull(),
+});
+
+export const namespaces = pgTable('namespaces', {
+  name: text('name').primaryKey(),
+  matchMode: text('match_mode').notNull(),
+  retentionMs: count('retention_ms').notNull(),
+  scheduleTimeoutMs: count('schedule_timeout_ms').notNull(),
+});
+
+export const workers = pgTable('workers', {
+  workerId: uuid('worker_id').primaryKey(),
+  workerNumber: count('worker_number').notNull(),
+  namespace: text('namespace').notNull(),
+  name: text('name').notNull(),
+  displayName: text('display_name').notNull(),
+  nickname: text('nickname').notNull(),
+  defaultWorker: boolean('default_worker').notNull(),
+  tags: text('tags').notNull(),
+  labels: text('labels').notNull(),
+  labelsRevision: count('labels_revision').notNull(),
+  actions: text('actions').notNull(),
+  slots: integer('slots').notNull(),
+  devices: text('devices'),
+  sdk: text('sdk'),
+  draining: boolean('draining').notNull(),
+  crashed: boolean('crashed').notNull(),
+  sessionHash: text('session_hash'),
+  completedCount: count('completed_count').notNull(),
+  registerTime: time('register_time').notNull(),
+  connectTime: time('connect_time'),
+  lastSeenTime: time('last_seen_time'),
+});
+
+export const workflows = pgTable(
+  'workflows',
+  {
+    namespace: text('namespace').notNull(),
+    name: text('name').notNull(),
+    version: integer('version').notNull(),
+    definition: text('definition').notNull(),
+    createTime: time('create_time').notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.namespace, table.name, table.version] })],
+);
+
+/** What a step has, whether it shares its run's row or has one of its own. */
+const stepColumns = () => ({
+  stepState: text('step_state'),
+  readySequence: count('ready_sequence'),
+  failures: integer('failures'),
+  losses: integer('losses'),
+  started: boolean('started'),
+  assignmentId: uuid('assignment_id'),
+  assignmentNumber: integer('assignment_number'),
+  workerId: uuid('worker_id'),
+  workerName: text('worker_name'),
+  labelsRevision: count('labels_revision'),
+  assignTime: time('assign_time'),
+  acceptTime: time('accept_time'),
+  readyTime: time('ready_time'),
+  scheduleDeadline: time('schedule_deadline'),
+  endTime: time('end_time'),
+  progress: text('progress'),
+  failure: text('failure'),
+  output: text('output'),
+});
+
+/** A run of one step is one row: its step's columns are filled here, and it has no row in `steps`. */
+export const runs = pgTable(
+  'runs',
+  {
+    runId: uuid('run_id').primaryKey(),
+    namespace: text('namespace').notNull(),
+    workflow: text('workflow'),
+    workflowVersion: integer('workflow_version'),
+    number: count('number'),
+    action: text('action'),
+    stepName: text('step_name'),
+    definition: text('definition').notNull(),
+    runsOn: text('runs_on').notNull(),
+    metadata: text('metadata').notNull(),
+    input: text('input').notNull(),
+    requestId: text('request_id'),
+    requestDigest: text('request_digest'),
+    createTime: time('create_time').notNull(),
+    revision: count('revision').notNull(),
+    priority: smallint('priority').notNull(),
+    state: text('state').notNull(),
+    startTime: time('start_time'),
+    cancelReason: text('cancel_reason'),
+    ...stepColumns(),
+  },
+  (table) => [
+    // Run ids are time-ordered, so this also pages a namespace's runs by age.
+    index('runs_by_namespace').on(table.namespace, table.runId),
+    // Recovery and the default list read only what has not ended, however much has.
+    index('runs_live').on(table.namespace, table.runId).where(sql`end_time IS NULL`),
+    // Not unique on purpose: the engine decides uniqueness, so that no batch can fail by it.
+    index('runs_by_request').on(table.namespace, table.requestId).where(sql`request_id IS NOT NULL`),
+  ],
+);
+
+/** Steps of runs with more than one. */
+export const steps = pgTable(
+  'steps',
+  {
+    runId: uuid('run_id').notNull(),
+    stepId: uuid('step_id').notNull(),
+    name: text('name').notNull(),
+    action: text('action').notNull(),
+    generation: integer('generation').notNull(),
+    input: text('input'),
+    ...stepColumns(),
+  },
+  (table) => [primaryKey({ columns: [table.runId, table.name] })],
+);
+
+/** Assignments that ended without success; the successful one is in its step's row. */
+export const attempts = pgTable(
+  'attempts',
+  {
+    assignmentId: uuid('assignment_id').primaryKey(),
+    runId: uuid('run_id').notNull(),
+    stepName: text('step_name').notNull(),
+    number: integer('number').notNull(),
+    workerId: uuid('worker_id').notNull(),
+    workerName: text('worker_name').notNull(),
+    labelsRevision: count('labels_revision').notNull(),
+    assignTime: time('assign_time').notNull(),
+    acceptTime: time('accept_time'),
+    endTime: time('end_time').notNull(),
+    outcome: text('outcome').notNull(),
+    failure: text('failure'),
+  },
+  (table) => [index('attempts_by_run').on(table.runId)],
+);
+
+export const stepLogs = pgTable(
+  'step_logs',
+  {
+    assignmentId: uuid('assignment_id').notNull(),
+    lineNumber: count('line_number').notNull(),
+    /** Order of arrival: the order over the attempts of a step. */
+    logId: count('log_id').generatedAlwaysAsIdentity(),
+    runId: uuid('run_id').notNull(),
+    stepName: text('step_name').notNull(),
+    attempt: integer('attempt').notNull(),
+    lineTime: time('line_time').notNull(),
+    level: smallint('level').notNull(),
+    text: text('text').notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.assignmentId, table.lineNumber] }),
+    index('step_logs_by_run').on(table.runId, table.logId),
+  ],
+);
+
+/** How much an assignment has logged, and how much of it was cut. */
+export const stepLogTotals = pgTable(
+  'step_log_totals',
+  {
+    assignmentId: uuid('assignment_id').primaryKey(),
+    runId: uuid('run_id').notNull(),
+    storedBytes: count('stored_bytes').notNull(),
+    cutBytes: count('cut_bytes').notNull(),
+  },
+  (table) => [index('step_log_totals_by_run').on(table.runId)],
+);
