@@ -21,6 +21,8 @@ export const RETRY_DEFAULT: RetryPolicy = {
 /** Delay before the next attempt after `failures` application failures, milliseconds; null: no more attempts. */
 export function retryDelayMs(policy: RetryPolicy, failures: number, retryable: boolean): number | null {
   if (!retryable || failures >= policy.attemptsMax) return null;
+  // The factor's power grows beyond all numbers, and 0 times that would be none.
+  if (policy.initialBackoffMs === 0) return 0;
   return Math.min(policy.backoffMsMax, policy.initialBackoffMs * policy.backoffFactor ** (failures - 1));
 }
 

@@ -2,6 +2,7 @@
 import type { StepEvent } from '../domain/step.ts';
 import { capacityChanged } from './capacity.ts';
 import { offerOf } from './effects.ts';
+import { armForget } from './forgetting.ts';
 import type { AttemptRow } from './rows.ts';
 import { failureJson } from './images.ts';
 import { moveStep } from './steps.ts';
@@ -63,7 +64,9 @@ export function endAssignment(state: EngineState, turn: Turn, step: StepRecord, 
   disarmAll(state, assignment);
   moveStep(step, ending.event);
   state.assignments.delete(assignmentId);
-  state.endedAssignments.set(assignmentId, { fact: ending.fact, untilMs: turn.nowMs + state.times.endedInMemoryMs });
+  const untilMs = turn.nowMs + state.times.endedInMemoryMs;
+  state.endedAssignments.set(assignmentId, { fact: ending.fact, untilMs });
+  armForget(state, untilMs);
   worker.assignments.delete(assignmentId);
   if (ending.fact === null) reserve(turn, worker, assignmentId, ending.outcome);
   if (ending.event !== 'SUCCEED') {

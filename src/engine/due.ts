@@ -2,21 +2,20 @@
 import { exclude } from './waiting.ts';
 import { capacityChanged } from './capacity.ts';
 import { endAssignment } from './assignments.ts';
-import { attemptFailed, closeCancelled } from './facts.ts';
-import { giveBack, lose } from './losses.ts';
-import { forgetRun } from './runs.ts';
+import { attemptFailed } from './facts.ts';
+import { forgetEnded } from './forgetting.ts';
+import { closeCancelled, giveBack, lose } from './losses.ts';
 import type { AssignmentRecord, Due, EngineState, StepRecord, WorkerRecord } from './state.ts';
 import { endWaitingStep, failureOf, moveStep, startWaiting, stepHasEnded, updateRun } from './steps.ts';
 import { NO_TIMER } from './timers.ts';
 import { type Turn, workerChanged } from './turn.ts';
 import { armReoffer } from './waiting.ts';
 
-/** Fires everything due at the turn's time, and forgets what has been over for long enough. */
+/** Fires everything due at the turn's time. */
 export function tick(state: EngineState, turn: Turn): null {
   for (let due = state.timers.takeDue(turn.nowMs); due !== null; due = state.timers.takeDue(turn.nowMs)) {
     fire(state, turn, due);
   }
-  forget(state, turn.nowMs);
   return null;
 }
 
@@ -46,6 +45,8 @@ function fire(state: EngineState, turn: Turn, due: Due): void {
       due.worker.acceptMissed = false;
       due.worker.acceptMissedTimer = NO_TIMER;
       return capacityChanged(state, turn, due.worker);
+    case 'forget':
+      return forgetEnded(state, turn.nowMs);
   }
 }
 
@@ -91,17 +92,4 @@ function sessionOver(state: EngineState, turn: Turn, worker: WorkerRecord): void
   worker.reserved.clear();
   capacityChanged(state, turn, worker);
   workerChanged(turn, worker);
-}
-
-function forget(state: EngineState, nowMs: number): void {
-  for (const [assignmentId, { untilMs }] of state.endedAssignments) {
-    if (untilMs > nowMs) break;
-    state.endedAssignments.delete(assignmentId);
-  }
-  for (const [runId, untilMs] of state.endedRuns) {
-    if (untilMs > nowMs) break;
-    state.endedRuns.delete(runId);
-    const run = state.runs.get(runId);
-    if (run) forgetRun(state, run);
-  }
 }

@@ -77,9 +77,11 @@ export interface EngineOptions {
   readonly nowMs?: number;
 }
 
+const NO_ROWS: LiveRows = { namespaces: [], workers: [], runs: [] };
+
 export function createEngine(options: EngineOptions = {}): Engine {
   const state = createState(options.limits ?? DEFAULT_LIMITS, options.times ?? DEFAULT_TIMES);
-  if (options.rows) restore(state, options.rows, options.nowMs ?? 0);
+  restore(state, options.rows ?? NO_ROWS, options.nowMs ?? 0);
   return {
     state,
     nextDueMs: () => state.timers.nextMs(),

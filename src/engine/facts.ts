@@ -4,11 +4,10 @@ import { retryDelayMs } from '../domain/retry.ts';
 import { countCompletion, endAssignment, freeReserved } from './assignments.ts';
 import { capacityChanged } from './capacity.ts';
 import type { CommandOf, ResultOf } from './commands.ts';
-import { giveBack } from './losses.ts';
+import { closeCancelled, giveBack } from './losses.ts';
 import { clearMissedAccept, workerOf } from './sessions.ts';
 import type { AssignmentRecord, EngineState, FactKind, StepFailure, StepRecord, WorkerRecord } from './state.ts';
-import { failureOf, moveStep, startWaiting, stepHasEnded, updateRun } from './steps.ts';
-import { NO_TIMER } from './timers.ts';
+import { moveStep, startWaiting, stepHasEnded, updateRun } from './steps.ts';
 import type { Turn } from './turn.ts';
 import { disarm, exclude } from './waiting.ts';
 
@@ -65,19 +64,24 @@ export function acceptStep(state: EngineState, turn: Turn, command: CommandOf<'a
   step.started = true;
   state.timers.disarm(assignment.acceptTimer);
   disarm(state, step, 'scheduleTimer');
-  step.exclusions = null;
   armExecution(state, step, assignment, turn.nowMs);
   updateRun(state, turn, step);
   return null;
 }
 
-/** The clocks of a running attempt, from `fromMs`. */
-export function armExecution(state: EngineState, step: StepRecord, assignment: AssignmentRecord, fromMs: number): void {
+/** The clocks of a running attempt: its time counts from `fromMs`, its silence from `heardMs`. */
+export function armExecution(
+  state: EngineState,
+  step: StepRecord,
+  assignment: AssignmentRecord,
+  fromMs: number,
+  heardMs: number = fromMs,
+): void {
   const { executionTimeoutMs } = step.definition;
   if (executionTimeoutMs !== null) {
     assignment.executionTimer = state.timers.arm(fromMs + executionTimeoutMs, { kind: 'execution', step });
   }
-  heardOf(state, step, assignment, fromMs);
+  heardOf(state, step, assignment, heardMs);
 }
 
 /** Progress or a log line: the silence of the attempt starts anew. */
@@ -175,12 +179,4 @@ export function confirmCancel(state: EngineState, turn: Turn, command: CommandOf
   }
   closeCancelled(state, turn, step, 'cancelled');
   return null;
-}
-
-/** Closes a cancelled step; without the worker's word (`fact` null) its place stays reserved. */
-export function closeCancelled(state: EngineState, turn: Turn, step: StepRecord, fact: 'cancelled' | null): void {
-  const failure = failureOf('CANCELLED', step.assignment?.cancelReason ?? 'cancelled');
-  if (step.assignment) step.assignment.cancelTimer = fact === null ? NO_TIMER : step.assignment.cancelTimer;
-  endAssignment(state, turn, step, { event: 'CANCEL', outcome: 'CANCELLED', failure, fact });
-  stepHasEnded(state, turn, step, failure);
 }

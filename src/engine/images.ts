@@ -26,7 +26,8 @@ export function runUpdateRow(run: RunRecord, outputJson: string | null): RunUpda
     schedule_deadline_ms: step.scheduleDeadlineMs,
     start_ms: run.startMs,
     end_ms: run.endMs,
-    cancel_reason: run.cancelReason,
+    // One step of the run may have been told to stop, rather than the run.
+    cancel_reason: run.cancelReason ?? assignment?.cancelReason ?? null,
     progress: step.progress === null ? null : JSON.stringify(step.progress),
     failure: failureJson(step.failure),
     output: outputJson,

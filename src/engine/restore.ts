@@ -161,7 +161,9 @@ function restoreAssignment(state: EngineState, step: StepRecord, row: LiveRunRow
   if (row.accept_ms === null) {
     step.assignment.acceptTimer = state.timers.arm(earliestMs, { kind: 'accept', step });
   } else {
-    armExecution(state, step, step.assignment, Math.max(row.accept_ms, earliestMs - (step.definition.executionTimeoutMs ?? 0)));
+    const { executionTimeoutMs, progressTimeoutMs } = step.definition;
+    const fromMs = Math.max(row.accept_ms, earliestMs - (executionTimeoutMs ?? 0));
+    armExecution(state, step, step.assignment, fromMs, Math.max(row.accept_ms, earliestMs - (progressTimeoutMs ?? 0)));
     if (row.cancel_reason !== null) step.assignment.cancelTimer = state.timers.arm(earliestMs, { kind: 'cancel', step });
   }
 }

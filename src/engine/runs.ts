@@ -87,12 +87,6 @@ export function indexRun(state: EngineState, run: RunRecord): void {
   if (run.requestId !== '') state.runsByRequest.set(nameKey(run.namespace.name, run.requestId), run);
 }
 
-/** A run leaves memory some time after its end. */
-export function forgetRun(state: EngineState, run: RunRecord): void {
-  state.runs.delete(run.runId);
-  if (run.requestId !== '') state.runsByRequest.delete(nameKey(run.namespace.name, run.requestId));
-}
-
 /** A step that is ready and waits; the single step of a run has the run's id. */
 export function newStep(run: RunRecord, definition: StepRecord['definition'], demand: DemandRecord): StepRecord {
   return {

@@ -34,6 +34,7 @@ export function openSession(state: EngineState, turn: Turn, hello: CommandOf<'op
   worker.sdk = hello.sdk;
   if (hello.nickname !== '') worker.nickname = hello.nickname;
   connect(state, turn, worker, hello);
+  if (resumed) repeatCancels(turn, worker, hello.connection);
   const kept = held.filter((assignmentId) => worker.assignments.has(assignmentId));
   return {
     worker: workerView(worker),
@@ -72,6 +73,14 @@ function settleResumed(state: EngineState, turn: Turn, worker: WorkerRecord, hel
     }
   }
   for (const assignmentId of [...worker.reserved]) if (!held.has(assignmentId)) worker.reserved.delete(assignmentId);
+}
+
+/** What was cancelled while the stream was away: the process has not heard of it. */
+function repeatCancels(turn: Turn, worker: WorkerRecord, connection: number): void {
+  for (const [assignmentId, { assignment }] of worker.assignments) {
+    const reason = assignment?.cancelReason ?? null;
+    if (reason !== null) turn.effects.push({ kind: 'cancel_step', connection, assignmentId, reason });
+  }
 }
 
 /** A new process has none of the old one's work: what that had accepted is lost, its reserved places are free. */

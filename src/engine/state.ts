@@ -9,7 +9,7 @@ import type { RunState } from '../domain/run.ts';
 import type { StepState } from '../domain/step.ts';
 import type { MatchMode, TagSet } from '../domain/tags.ts';
 import { createSortedQueue, type SortedQueue } from './sorted_queue.ts';
-import { createTimerHeap, type TimerHandle, type TimerHeap } from './timers.ts';
+import { createTimerHeap, NO_TIMER, type TimerHandle, type TimerHeap } from './timers.ts';
 
 export interface NamespaceRecord {
   readonly name: string;
@@ -177,7 +177,8 @@ export interface DemandRecord {
 export type Due =
   | { readonly kind: 'schedule' | 'backoff' | 'reoffer'; readonly step: StepRecord }
   | { readonly kind: 'accept' | 'execution' | 'progress' | 'grace' | 'cancel'; readonly step: StepRecord }
-  | { readonly kind: 'worker_grace' | 'accept_missed'; readonly worker: WorkerRecord };
+  | { readonly kind: 'worker_grace' | 'accept_missed'; readonly worker: WorkerRecord }
+  | { readonly kind: 'forget' };
 
 /** The fact that ended an assignment: the same one sent again is welcome, another is refused. */
 export interface EndedAssignment {
@@ -210,6 +211,8 @@ export interface EngineState {
   readonly demands: Map<string, DemandRecord>;
   readonly demandsByAction: Map<string, Set<DemandRecord>>;
   readonly timers: TimerHeap<Due>;
+  /** Armed while anything that has ended is still in memory. */
+  forgetTimer: TimerHandle;
   readySequence: number;
   assignSequence: number;
   endSequence: number;
@@ -235,6 +238,7 @@ export function createState(limits: Limits, times: Times): EngineState {
     demands: new Map(),
     demandsByAction: new Map(),
     timers: createTimerHeap(),
+    forgetTimer: NO_TIMER,
     readySequence: 0,
     assignSequence: 0,
     endSequence: 0,

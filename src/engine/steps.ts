@@ -2,6 +2,7 @@
 import { isRefusal } from '../domain/refusal.ts';
 import { runEnded, runStateOf } from '../domain/run.ts';
 import { nextStepState, type StepEvent, stepEnded } from '../domain/step.ts';
+import { armForget } from './forgetting.ts';
 import type { EngineState, StepFailure, StepRecord } from './state.ts';
 import { runChanged, type Turn } from './turn.ts';
 import { dequeue, disarm, enqueue } from './waiting.ts';
@@ -60,7 +61,9 @@ export function updateRun(state: EngineState, turn: Turn, step: StepRecord, outp
   if (run.state === 'RUNNING' && run.startMs === null) run.startMs = turn.nowMs;
   if (runEnded(run.state) && run.endMs === null) {
     run.endMs = turn.nowMs;
-    state.endedRuns.set(run.runId, turn.nowMs + state.times.endedInMemoryMs);
+    const untilMs = turn.nowMs + state.times.endedInMemoryMs;
+    state.endedRuns.set(run.runId, untilMs);
+    armForget(state, untilMs);
   }
   runChanged(turn, run, outputJson);
 }

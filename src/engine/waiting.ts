@@ -15,6 +15,8 @@ export function enqueue(state: EngineState, turn: Turn, step: StepRecord): void 
   step.demand = demand;
   demand.queue.add(step);
   step.queued = true;
+  // Its pauses were not watched while somebody had it; one may still end while it waits.
+  if (step.exclusions !== null) armReoffer(state, turn, step);
   turn.openedDemands.add(demand);
 }
 
@@ -43,7 +45,6 @@ export function exclude(state: EngineState, turn: Turn, step: StepRecord, worker
   const exclusion: Exclusion = { changeCount: worker.changeCount, untilMs: turn.nowMs + pauseMs, pauseMs };
   step.exclusions ??= new Map();
   step.exclusions.set(worker.workerId, exclusion);
-  armReoffer(state, turn, step);
 }
 
 export function isExcluded(step: StepRecord, worker: WorkerRecord, nowMs: number): boolean {

@@ -93,7 +93,7 @@ export function registerWorker(
 ): ResultOf<'register_worker'> | Refusal {
   const { namespace, tags, nickname } = command;
   if (!state.namespaces.has(namespace)) return unknownNamespace(namespace);
-  const name = command.name === '' ? `worker-${turn.ids.randomId().slice(0, 8)}` : command.name;
+  const name = command.name === '' ? freeName(state, turn, namespace) : command.name;
   const badName = checkWorkerName('name', name);
   if (badName) return badName;
   const known = state.workersByName.get(nameKey(namespace, name));
@@ -103,6 +103,16 @@ export function registerWorker(
   }
   const warnings: Warning[] = sameTags(tags, known.tagList) ? [] : [tagsKept(known, tags)];
   return { worker: workerView(known), alreadyRegistered: true, warnings };
+}
+
+const GENERATED_NAME_TRIES = 10;
+
+function freeName(state: EngineState, turn: Turn, namespace: string): string {
+  for (let tries = 0; tries < GENERATED_NAME_TRIES; tries++) {
+    const name = `worker-${turn.ids.randomId().slice(0, 8)}`;
+    if (!state.workersByName.has(nameKey(namespace, name))) return name;
+  }
+  return `worker-${turn.ids.randomId()}`;
 }
 
 function tagsKept(worker: WorkerRecord, asked: TagSet): Warning {

@@ -21,14 +21,22 @@ export interface SealedBatch {
   readonly parts: readonly Part[];
   /** The rows of each part, as JSON. */
   readonly rows: readonly string[];
-  /** What may leave once it is written, in order. */
-  readonly releases: readonly (() => void)[];
-  /** Names of the commands in it, for the log of a failure. */
-  readonly commands: readonly string[];
+  /** The commands in it, in order. */
+  readonly entries: readonly Entry[];
+}
+
+/** One command of a batch: what becomes of it once the batch is written, or never will be. */
+export interface Entry {
+  /** The command's kind, for the log of a failure. */
+  readonly command: string;
+  /** Lets its answer and its effects leave. */
+  release(): void;
+  /** CULPRIT: this very command cannot be written. STANDING_DOWN: whether it was is not known here. */
+  abandon(why: 'CULPRIT' | 'STANDING_DOWN'): void;
 }
 
 export interface OpenBatch {
-  add(command: string, changes: readonly Change[], release: () => void): void;
+  add(changes: readonly Change[], entry: Entry): void;
   readonly hasRows: boolean;
   readonly isEmpty: boolean;
   readonly isFull: boolean;
@@ -41,8 +49,7 @@ export function createBatch(): OpenBatch {
   const workers = new Map<string, { readonly worker: WorkerRecord; readonly deleted: boolean }>();
   const namespaces = new Map<string, NamespaceRecord>();
   const attempts: AttemptRow[] = [];
-  const releases: (() => void)[] = [];
-  const commands: string[] = [];
+  const entries: Entry[] = [];
   let payloadBytes = 0;
 
   const rowCount = () => runs.size + workers.size + namespaces.size + attempts.length;
@@ -99,20 +106,19 @@ export function createBatch(): OpenBatch {
       return rowCount() > 0;
     },
     get isEmpty() {
-      return releases.length === 0;
+      return entries.length === 0;
     },
     get isFull() {
       return rowCount() >= BATCH_ROWS_MAX || payloadBytes >= BATCH_BYTES_MAX;
     },
-    add(command, changes, release) {
+    add(changes, entry) {
       for (const change of changes) addChange(change);
-      commands.push(command);
-      releases.push(release);
+      entries.push(entry);
     },
     seal() {
       const rows = images();
       const parts = PARTS.filter((part) => rows[part].length > 0);
-      return { parts, rows: parts.map((part) => JSON.stringify(rows[part])), releases, commands };
+      return { parts, rows: parts.map((part) => JSON.stringify(rows[part])), entries };
     },
   };
 }

@@ -6,7 +6,7 @@ import type { Change } from '../engine/turn.ts';
 import { type Backoff, backoffMs } from '../lib/backoff.ts';
 import { type Clock, sleep } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
-import { createBatch, type OpenBatch, type SealedBatch } from './batch.ts';
+import { createBatch, type Entry, type OpenBatch, type SealedBatch } from './batch.ts';
 import { isTransient } from './transient.ts';
 
 const RETRY: Backoff = { initialMs: 20, factor: 2, maxMs: 1_000 };
@@ -22,8 +22,8 @@ export interface JournalOptions {
   readonly clock: Clock;
   readonly fraction: () => number;
   readonly log: Log;
-  /** The batch cannot be written, now or ever. Nothing more is released; the owner stands down. */
-  readonly onFatal: (error: unknown, batch: SealedBatch) => void;
+  /** The batch cannot be written, now or ever. Nothing more is released; the owner stands down and stops the journal. */
+  readonly onFatal: (error: unknown) => void;
   /** Seal after every command, to find the one that fails. */
   readonly oneCommandPerBatch?: boolean;
 }
@@ -34,13 +34,15 @@ export interface JournalCounts {
 }
 
 export interface Journal {
-  /** Takes a command's changes; `release` is called after their commit, never inside this call if anything is under way. */
-  add(command: string, changes: readonly Change[], release: () => void): void;
+  /** Takes a command's changes; its entry is released after their commit, or at once when there is nothing to wait for. */
+  add(changes: readonly Change[], entry: Entry): void;
   /** The store has not answered for too long. */
   isStalled(): boolean;
   /** Resolves when everything added so far is written and released. */
   settled(): Promise<void>;
-  /** Releases nothing more. */
+  /** Seal after every command, or in groups. */
+  setOneCommandPerBatch(on: boolean): void;
+  /** Releases nothing more: what was not released is abandoned. */
   stop(): void;
   readonly counts: Readonly<JournalCounts>;
 }
@@ -53,7 +55,10 @@ export function createJournal(options: JournalOptions): Journal {
   let open: OpenBatch = createBatch();
   let batchNumber = 0;
   let pumping: Promise<void> | null = null;
-  let writingSinceMs: number | null = null;
+  let writing: SealedBatch | null = null;
+  let writingSinceMs = 0;
+  let culprit: Entry | null = null;
+  let oneCommandPerBatch = options.oneCommandPerBatch ?? false;
 
   function seal(): SealedBatch {
     const batch = open.seal();
@@ -64,29 +69,36 @@ export function createJournal(options: JournalOptions): Journal {
   async function pump(): Promise<void> {
     // One microtask later, so that commands of the same moment share the commit.
     await null;
-    while (!stopped.signal.aborted && (sealed.length > 0 || !open.isEmpty)) {
-      const batch = sealed.shift() ?? seal();
-      if (batch.parts.length > 0 && !(await write(batch))) return;
-      release(batch);
+    try {
+      while (!stopped.signal.aborted && (sealed.length > 0 || !open.isEmpty)) {
+        const batch = sealed.shift() ?? seal();
+        if (batch.parts.length > 0 && !(await write(batch))) return;
+        release(batch);
+      }
+    } finally {
+      pumping = null;
     }
-    pumping = null;
   }
 
   /** Tries until it is written; false when it never will be. */
   async function write(batch: SealedBatch): Promise<boolean> {
     batchNumber += 1;
+    writing = batch;
     writingSinceMs = clock.nowMs();
     for (let tries = 0; ; tries++) {
       try {
         await commit(batch, batchNumber);
-        writingSinceMs = null;
+        if (stopped.signal.aborted) return false;
+        writing = null;
         counts.commits += 1;
-        counts.commands += batch.commands.length;
-        return !stopped.signal.aborted;
+        counts.commands += batch.entries.length;
+        return true;
       } catch (error) {
         if (stopped.signal.aborted) return false;
         if (!isTransient(error)) {
-          options.onFatal(error, batch);
+          log.error({ err: error, commands: batch.entries.map((entry) => entry.command) }, 'batch cannot be written');
+          if (batch.entries.length === 1) culprit = batch.entries[0] ?? null;
+          options.onFatal(error);
           return false;
         }
         log.warn({ tries, code: (error as { code?: string }).code }, 'commit failed, trying again');
@@ -97,9 +109,9 @@ export function createJournal(options: JournalOptions): Journal {
   }
 
   function release(batch: SealedBatch): void {
-    for (const releaseOne of batch.releases) {
+    for (const entry of batch.entries) {
       try {
-        releaseOne();
+        entry.release();
       } catch (error) {
         // One stream's trouble must not keep the others' effects back.
         log.error({ err: error }, 'an effect failed');
@@ -109,20 +121,33 @@ export function createJournal(options: JournalOptions): Journal {
 
   return {
     counts,
-    add(command, changes, releaseOne) {
-      if (stopped.signal.aborted) return;
-      if (changes.length === 0 && pumping === null) {
-        releaseOne();
+    add(changes, entry) {
+      if (stopped.signal.aborted) {
+        entry.abandon('STANDING_DOWN');
         return;
       }
-      open.add(command, changes, releaseOne);
-      if (open.isFull || options.oneCommandPerBatch) sealed.push(seal());
+      if (changes.length === 0 && pumping === null) {
+        entry.release();
+        return;
+      }
+      open.add(changes, entry);
+      if (open.isFull || oneCommandPerBatch) sealed.push(seal());
       pumping ??= pump();
     },
-    isStalled: () => writingSinceMs !== null && clock.nowMs() - writingSinceMs > STALLED_MS,
+    setOneCommandPerBatch(on) {
+      oneCommandPerBatch = on;
+    },
+    isStalled: () => writing !== null && clock.nowMs() - writingSinceMs > STALLED_MS,
     async settled() {
       while (pumping !== null) await pumping;
     },
-    stop: () => stopped.abort(new Error('the journal was stopped')),
+    stop() {
+      if (stopped.signal.aborted) return;
+      stopped.abort(new Error('the journal was stopped'));
+      const left = [...(writing === null ? [] : [writing]), ...sealed, open.seal()];
+      for (const batch of left) {
+        for (const entry of batch.entries) entry.abandon(entry === culprit ? 'CULPRIT' : 'STANDING_DOWN');
+      }
+    },
   };
 }

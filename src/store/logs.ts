@@ -68,12 +68,15 @@ export function createLogWriter(options: LogWriterOptions): LogWriter {
 
   async function pump(): Promise<void> {
     await null;
-    while (waiting.length > 0 && !stopped.signal.aborted) {
-      const taken = take();
-      if (!(await persist(taken))) return;
-      for (const { settle } of taken) settle();
+    try {
+      while (waiting.length > 0 && !stopped.signal.aborted) {
+        const taken = take();
+        if (!(await persist(taken))) return;
+        for (const { settle } of taken) settle();
+      }
+    } finally {
+      pumping = null;
     }
-    pumping = null;
   }
 
   function take(): Waiting[] {
@@ -196,9 +199,10 @@ function lineRow(lines: LogLines, number: number, line: LogEntry): LineRow {
   };
 }
 
-// A line that is there already stays as it is: the same lines come again after a reconnect.
+// A line that is there already stays as it is: the same lines come again after a reconnect. The guard takes no lock on
+// the holder's row: every commit of the journal would wait for it.
 const INSERT_LINES = `
-  WITH guard AS (SELECT 1 FROM holder WHERE id = 1 AND epoch = $1::bigint FOR SHARE),
+  WITH guard AS (SELECT 1 FROM holder WHERE id = 1 AND epoch = $1::bigint),
   lines AS (
     INSERT INTO step_logs (assignment_id, line_number, run_id, step_name, attempt, line_time, level, text)
     SELECT r.assignment_id, r.line_number, r.run_id, r.step_name, r.attempt, to_timestamp(r.line_ms / 1000), r.level, r.text

@@ -19,6 +19,7 @@ const ELSEWHERE = '/var/lib/yardmaster';
 const KNOWN_ENTRIES = new Set(['cluster', 'postgres.log', 'postgres.log.1', 'socket', 'lost+found']);
 const HOME_MODE = 0o700;
 const FOLDER_MODE = 0o755;
+const TEMPORARY_SOCKET = 'yardmaster-';
 const SOCKET_PATH_BYTES_MAX = 103;
 
 /**
@@ -101,7 +102,7 @@ async function refuseAnothersCluster(home: string): Promise<void> {
  * socket lies in the folder for temporary files, under a name made from the data's path, so that it is the same at the next start.
  */
 export async function placeSocket({ home, account }: Place): Promise<string> {
-  const name = `yardmaster-${digest(home).slice(0, 16)}`;
+  const name = `${TEMPORARY_SOCKET}${digest(home).slice(0, 16)}`;
   for (const directory of [join(home, 'socket'), join(tmpdir(), name), join('/tmp', name)]) {
     if (Buffer.byteLength(socketFile(directory)) > SOCKET_PATH_BYTES_MAX) continue;
     if (!(await canEnter(dirname(directory), account))) continue;
@@ -119,6 +120,11 @@ export async function placeSocket({ home, account }: Place): Promise<string> {
     `The path ${home} is too long to hold a Unix socket (at most ${SOCKET_PATH_BYTES_MAX} bytes), and no temporary folder can be used ` +
       `instead. Give Yardmaster a data directory with a shorter path. ${USE_ANOTHER}`,
   );
+}
+
+/** Made by us for a socket only: not the data's own folder, nor one that a person chose. */
+export function isTemporarySocket(directory: string): boolean {
+  return basename(directory).startsWith(TEMPORARY_SOCKET);
 }
 
 /** The name that PostgreSQL gives a socket. The port is only a part of it: no TCP port is opened. */

@@ -3,13 +3,13 @@
  * Ctrl-C in our terminal or our own sudden death does not reach it, and the next start of ours finds it running and adopts it.
  */
 import { rename, rmdir } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { sleep, systemClock } from '../../lib/clock.ts';
 import { type Answer, ask, type Endpoint } from './ask.ts';
 import type { Binaries } from './binaries.ts';
 import { DatabaseOpenError, USE_ANOTHER } from './failure.ts';
 import { holderOf, type LockFile, pidFileOf, readLock, releaseStale } from './lockfile.ts';
-import { type Place, placeSocket, socketFile } from './place.ts';
+import { isTemporarySocket, type Place, placeSocket, socketFile } from './place.ts';
 import { type Outcome, run } from './run.ts';
 import { logSize, logTail } from './serverlog.ts';
 
@@ -82,7 +82,7 @@ async function start(place: Place, socketDirectory: string, binaries: Binaries, 
   if (outcome.ok) return true;
   const tail = await logTail(place.home, logOffset);
   if (PASSING.test(outcome.output + tail)) return false;
-  throw new DatabaseOpenError(`The embedded PostgreSQL in ${place.home} could not be started: ${lastLine(outcome.output)}${tail}\n${USE_ANOTHER}`);
+  throw new DatabaseOpenError(`The embedded PostgreSQL in ${place.home} could not be started. ${tail || outcome.output}\n${USE_ANOTHER}`);
 }
 
 /** What must be so, whatever postgresql.conf says. */
@@ -114,7 +114,7 @@ export async function stopServer(place: Place, binaries: () => Promise<Binaries>
       );
     }
   }
-  if (dirname(endpoint.directory) !== place.home) await rmdir(endpoint.directory).catch(() => undefined);
+  if (isTemporarySocket(endpoint.directory)) await rmdir(endpoint.directory).catch(() => undefined);
 }
 
 /**

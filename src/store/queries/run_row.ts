@@ -1,8 +1,8 @@
 /** A stored run as the picture that answers show. */
+import type { Sql } from 'postgres';
 import type { RunState } from '../../domain/run.ts';
 import type { StepState } from '../../domain/step.ts';
 import { type AttemptView, blockedReason, type RunView } from '../../engine/views.ts';
-import type { Fragment } from './fragment.ts';
 
 export interface RunRow {
   readonly run_id: string;
@@ -47,7 +47,7 @@ export interface AttemptRow {
 }
 
 /** Columns of RunRow; payloads only when they are asked for, since a list does not show them. */
-export function runColumns(sql: Fragment, payloads: boolean) {
+export function runColumns(sql: Sql, payloads: boolean) {
   return sql`run_id, namespace, action, step_name, runs_on, metadata, request_id, revision::float8 AS revision, priority, state,
     step_state, assignment_id, assignment_number, worker_id, worker_name, labels_revision::float8 AS labels_revision, progress,
     failure, ${payloads ? sql`input, output` : sql`'' AS input, NULL::text AS output`},

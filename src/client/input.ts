@@ -1,0 +1,7 @@
+/**
+ * A run's input from plain data: `admin.scheduleRun({ what, ...jsonInput({ file: 'a.tar' }) })`.
+ * Sent as exact text, so that key order survives. Throws a TypeError when the value has no JSON (a cycle, a bigint).
+ */
+export function jsonInput(value: unknown): { inputJson: string } {
+  return { inputJson: JSON.stringify(value) ?? 'null' };
+}

@@ -1,0 +1,34 @@
+/** What has ended stays in memory for a while, so that late facts and repeated requests find it; then it goes. */
+import { type EngineState, nameKey, type RunRecord } from './state.ts';
+import { NO_TIMER } from './timers.ts';
+
+// One timer serves all that has ended, and fires no more often than this: memory is not in a hurry.
+const FORGET_PAUSE_MS = 1_000;
+
+/** To be called whenever something ends that is to be forgotten at `untilMs`. */
+export function armForget(state: EngineState, untilMs: number): void {
+  if (state.forgetTimer === NO_TIMER) state.forgetTimer = state.timers.arm(untilMs, { kind: 'forget' });
+}
+
+export function forgetEnded(state: EngineState, nowMs: number): void {
+  state.forgetTimer = NO_TIMER;
+  let nextMs = Number.POSITIVE_INFINITY;
+  for (const [assignmentId, { untilMs }] of state.endedAssignments) {
+    nextMs = Math.min(nextMs, untilMs);
+    if (untilMs > nowMs) break;
+    state.endedAssignments.delete(assignmentId);
+  }
+  for (const [runId, untilMs] of state.endedRuns) {
+    nextMs = Math.min(nextMs, untilMs);
+    if (untilMs > nowMs) break;
+    state.endedRuns.delete(runId);
+    const run = state.runs.get(runId);
+    if (run) forgetRun(state, run);
+  }
+  if (state.endedAssignments.size + state.endedRuns.size > 0) armForget(state, Math.max(nextMs, nowMs + FORGET_PAUSE_MS));
+}
+
+function forgetRun(state: EngineState, run: RunRecord): void {
+  state.runs.delete(run.runId);
+  if (run.requestId !== '') state.runsByRequest.delete(nameKey(run.namespace.name, run.requestId));
+}

@@ -1,0 +1,108 @@
+/** Runs on the wire. */
+import { create } from '@bufbuild/protobuf';
+import {
+  Priority as WirePriority,
+  type Run,
+  RunSchema,
+  RunState as WireRunState,
+  StepState as WireStepState,
+  Sticky,
+} from '../../../gen/yardmaster/v1/run_pb.ts';
+import type { RunState } from '../../domain/run.ts';
+import type { StepState } from '../../domain/step.ts';
+import type { Progress, StepFailure } from '../../engine/state.ts';
+import type { AttemptView, RunView, StepView } from '../../engine/views.ts';
+import { optionalTime, timestamp } from './time.ts';
+
+const RUN_STATES: Readonly<Record<RunState, WireRunState>> = {
+  PENDING: WireRunState.PENDING,
+  RUNNING: WireRunState.RUNNING,
+  SUCCEEDED: WireRunState.SUCCEEDED,
+  FAILED: WireRunState.FAILED,
+  CRASHED: WireRunState.CRASHED,
+  TIMED_OUT: WireRunState.TIMED_OUT,
+  CANCELLED: WireRunState.CANCELLED,
+};
+
+const STEP_STATES: Readonly<Record<StepState, WireStepState>> = {
+  BLOCKED: WireStepState.BLOCKED,
+  PENDING: WireStepState.PENDING,
+  ASSIGNED: WireStepState.ASSIGNED,
+  RUNNING: WireStepState.RUNNING,
+  SUCCEEDED: WireStepState.SUCCEEDED,
+  FAILED: WireStepState.FAILED,
+  CRASHED: WireStepState.CRASHED,
+  TIMED_OUT: WireStepState.TIMED_OUT,
+  CANCELLED: WireStepState.CANCELLED,
+  SKIPPED: WireStepState.SKIPPED,
+};
+
+/** The rule's name of a state on the wire, or undefined for a number that names none. */
+export function runStateFromWire(state: WireRunState): RunState | undefined {
+  return (Object.keys(RUN_STATES) as RunState[]).find((name) => RUN_STATES[name] === state);
+}
+
+export function writeRun(view: RunView): Run {
+  return create(RunSchema, {
+    runId: view.runId,
+    namespace: view.namespace,
+    state: RUN_STATES[view.state],
+    steps: view.steps.map(writeStep),
+    runsOn: [...view.runsOn],
+    priority: view.priority as WirePriority,
+    sticky: Sticky.NONE,
+    inputJson: view.inputJson,
+    outputJson: view.outputJson,
+    ...writeFailure(view.failure),
+    metadata: { ...view.metadata },
+    requestId: view.requestId,
+    revision: BigInt(view.revision),
+    createTime: timestamp(view.createMs),
+    ...optionalTime('startTime', view.startMs),
+    ...optionalTime('endTime', view.endMs),
+  });
+}
+
+function writeStep(step: StepView) {
+  return {
+    stepId: step.stepId,
+    name: step.name,
+    action: step.action,
+    state: STEP_STATES[step.state],
+    blockedReason: step.blockedReason,
+    attempts: step.attempts.map(writeAttempt),
+    generation: 1,
+    ...writeProgress(step.progress),
+    ...optionalTime('readyTime', step.readyMs),
+    ...optionalTime('endTime', step.endMs),
+    outputJson: step.outputJson,
+    ...writeFailure(step.failure),
+  };
+}
+
+function writeProgress(progress: Progress | null) {
+  if (progress === null) return {};
+  const { text, phase, fraction } = progress;
+  return { progressText: text, progressPhase: phase, ...(fraction === null ? {} : { progressFraction: fraction }) };
+}
+
+function writeAttempt(attempt: AttemptView) {
+  return {
+    number: attempt.number,
+    assignmentId: attempt.assignmentId,
+    workerId: attempt.workerId,
+    workerName: attempt.workerName,
+    labelsRevision: BigInt(attempt.labelsRevision),
+    assignTime: timestamp(attempt.assignMs),
+    ...optionalTime('acceptTime', attempt.acceptMs),
+    ...optionalTime('endTime', attempt.endMs),
+    outcome: attempt.outcome,
+    ...writeFailure(attempt.failure),
+  };
+}
+
+function writeFailure(failure: StepFailure | null) {
+  if (failure === null) return {};
+  const { reason, type, message, stack, retryable } = failure;
+  return { error: { reason, type, message, stack, ...(retryable === null ? {} : { retryable }) } };
+}

@@ -1,0 +1,113 @@
+/** One term as the holder: an engine made from rows, the journal it writes to, and its timers. Ends once, for good. */
+import type { Limits, Times } from '../domain/limits.ts';
+import { type Refusal, refuse } from '../domain/refusal.ts';
+import type { CommandKind, CommandOf, ResultOf } from '../engine/commands.ts';
+import type { Effect } from '../engine/effects.ts';
+import { createEngine, type Engine } from '../engine/engine.ts';
+import type { LiveRows } from '../engine/restore.ts';
+import type { Clock, Timer } from '../lib/clock.ts';
+import type { Log } from '../lib/log.ts';
+import type { IdSource } from '../lib/random.ts';
+import { type Commit, createJournal, type Journal } from '../store/journal.ts';
+
+/** Memory of what ended is trimmed this often when nothing else happens. */
+const HOUSEKEEPING_MS = 5_000;
+
+export interface Decider {
+  /** Applies now; `then` is called with the answer once everything it rests on is committed. */
+  decide<K extends CommandKind>(command: CommandOf<K>, then: (result: ResultOf<K> | Refusal) => void): void;
+  readonly engine: Engine;
+  readonly journal: Journal;
+  stop(): void;
+}
+
+export interface DeciderOptions {
+  readonly rows: LiveRows;
+  readonly commit: Commit;
+  readonly limits: Limits;
+  readonly times: Times;
+  readonly clock: Clock;
+  readonly ids: IdSource;
+  readonly log: Log;
+  readonly oneCommandPerBatch: boolean;
+  readonly onEffect: (effect: Effect) => void;
+  readonly onFatal: (error: unknown) => void;
+}
+
+export function createDecider(options: DeciderOptions): Decider {
+  const { clock, ids, log } = options;
+  const engine = createEngine({ limits: options.limits, times: options.times, rows: options.rows, nowMs: clock.nowMs() });
+  const journal = createJournal({
+    commit: options.commit,
+    clock,
+    fraction: ids.fraction,
+    log,
+    onFatal: options.onFatal,
+    oneCommandPerBatch: options.oneCommandPerBatch,
+  });
+  let timer: Timer | null = null;
+  let timerMs = Number.POSITIVE_INFINITY;
+  let stopped = false;
+
+  function decide<K extends CommandKind>(command: CommandOf<K>, then: (result: ResultOf<K> | Refusal) => void): void {
+    const { result, changes, effects } = engine.apply<K>(command, clock.nowMs(), ids);
+    journal.add(changes, {
+      command: command.kind,
+      release() {
+        then(result);
+        for (const effect of effects) options.onEffect(effect);
+      },
+      abandon: (why) => then(abandoned(why)),
+    });
+    armTimer();
+  }
+
+  function armTimer(): void {
+    const dueMs = engine.nextDueMs();
+    if (dueMs === null || dueMs >= timerMs || stopped) return;
+    timer?.clear();
+    timerMs = dueMs;
+    timer = clock.after(Math.max(0, dueMs - clock.nowMs()), tick);
+  }
+
+  function tick(): void {
+    timerMs = Number.POSITIVE_INFINITY;
+    // While the store is away no timer has effect: nothing it decides could be made true.
+    if (journal.isStalled()) retryTick();
+    else decide<'tick'>({ kind: 'tick' }, () => {});
+  }
+
+  const STALLED_RETRY_MS = 250;
+  function retryTick(): void {
+    if (stopped) return;
+    timerMs = clock.nowMs() + STALLED_RETRY_MS;
+    timer = clock.after(STALLED_RETRY_MS, tick);
+  }
+
+  let housekeeping: Timer | null = null;
+  function keepHouse(): void {
+    housekeeping = clock.after(HOUSEKEEPING_MS, () => {
+      tick();
+      if (!stopped) keepHouse();
+    });
+  }
+  keepHouse();
+  armTimer();
+
+  return {
+    decide,
+    engine,
+    journal,
+    stop() {
+      stopped = true;
+      timer?.clear();
+      housekeeping?.clear();
+      journal.stop();
+    },
+  };
+}
+
+function abandoned(why: 'CULPRIT' | 'STANDING_DOWN'): Refusal {
+  if (why === 'CULPRIT') return refuse('INTERNAL', 'this request could not be stored, whatever was tried; the log of the server says why');
+  return refuse('STANDING_DOWN', 'the server stands down; whether this was done is not known: send it again with the same request_id');
+}

@@ -1,0 +1,64 @@
+/** The one error the server throws on purpose, and its way onto the wire. */
+import { create, toBinary } from '@bufbuild/protobuf';
+import { anyPack } from '@bufbuild/protobuf/wkt';
+import { BadRequestSchema, ErrorInfoSchema } from '../../gen/google/rpc/error_details_pb.ts';
+import { StatusSchema } from '../../gen/google/rpc/status_pb.ts';
+import { REASONS, type StatusName } from '../domain/reasons.ts';
+import { isRefusal, type Refusal, refuse } from '../domain/refusal.ts';
+
+export const ERROR_DOMAIN = 'yardmaster';
+
+/** google.rpc.Code by name. */
+const CODES: Readonly<Record<StatusName, number>> = {
+  OK: 0,
+  CANCELLED: 1,
+  UNKNOWN: 2,
+  INVALID_ARGUMENT: 3,
+  DEADLINE_EXCEEDED: 4,
+  NOT_FOUND: 5,
+  ALREADY_EXISTS: 6,
+  RESOURCE_EXHAUSTED: 8,
+  FAILED_PRECONDITION: 9,
+  ABORTED: 10,
+  UNIMPLEMENTED: 12,
+  INTERNAL: 13,
+  UNAVAILABLE: 14,
+};
+
+/** Carries a refusal through code that throws. */
+export class RefusedError extends Error {
+  override readonly name = 'RefusedError';
+  readonly refusal: Refusal;
+
+  constructor(refusal: Refusal) {
+    super(refusal.message);
+    this.refusal = refusal;
+  }
+}
+
+/** The value, or the refusal thrown. */
+export function accepted<T>(value: T | Refusal): T {
+  if (isRefusal(value)) throw new RefusedError(value);
+  return value;
+}
+
+export function statusCode(refusal: Refusal): number {
+  return CODES[REASONS[refusal.refused]];
+}
+
+/** What a caller may be told of any error: a refusal as it is, anything else only as INTERNAL. */
+export function refusalOf(error: unknown): Refusal {
+  if (error instanceof RefusedError) return error.refusal;
+  return refuse('INTERNAL', 'the server failed to handle this request; its log says why');
+}
+
+/** google.rpc.Status with one ErrorInfo, and a BadRequest when fields are named. */
+export function statusBytes(refusal: Refusal): Uint8Array {
+  const info = create(ErrorInfoSchema, { reason: refusal.refused, domain: ERROR_DOMAIN, metadata: { ...refusal.metadata } });
+  const details = [anyPack(ErrorInfoSchema, info)];
+  if (refusal.fields.length > 0) {
+    const fieldViolations = refusal.fields.map(({ field, description }) => ({ field, description }));
+    details.push(anyPack(BadRequestSchema, create(BadRequestSchema, { fieldViolations })));
+  }
+  return toBinary(StatusSchema, create(StatusSchema, { code: statusCode(refusal), message: refusal.message, details }));
+}

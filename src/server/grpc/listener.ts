@@ -1,0 +1,81 @@
+/** The gRPC listener: both services, health and reflection, with limits on messages, streams and silence. */
+import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { HealthImplementation } from 'grpc-health-check';
+import { AdminService } from '../../../gen/yardmaster/v1/admin_service_pb.ts';
+import { WorkerService } from '../../../gen/yardmaster/v1/worker_service_pb.ts';
+import type { Plane } from '../plane.ts';
+import { adminService } from '../rpc/admin_service.ts';
+import { workerService } from '../rpc/worker_service.ts';
+import type { Session } from '../session/session.ts';
+import { mount } from './adapter.ts';
+import { CONNECT_DEFINITION, connectStream } from './connect_stream.ts';
+import { addReflection } from './reflection.ts';
+
+/** The transport refuses what is twice our own limit: below that, we refuse it ourselves and the stream stays up. */
+const TRANSPORT_FACTOR = 2;
+const KEEPALIVE_MS = 20_000;
+const KEEPALIVE_TIMEOUT_MS = 10_000;
+/** A client that pings more often than this is told to go away. */
+const KEEPALIVE_CLIENT_MS_MIN = 5_000;
+const STREAMS_PER_CONNECTION_MAX = 1_000;
+
+export interface GrpcListener {
+  readonly port: number;
+  /** Tells every worker to come back elsewhere, lets calls finish, and closes. */
+  close(): Promise<void>;
+}
+
+export async function listenGrpc(plane: Plane, host: string, port: number): Promise<GrpcListener> {
+  const server = new Server({
+    'grpc.max_receive_message_length': plane.limits.messageBytesMax * TRANSPORT_FACTOR,
+    'grpc.max_send_message_length': plane.limits.messageBytesMax * TRANSPORT_FACTOR,
+    'grpc.max_concurrent_streams': STREAMS_PER_CONNECTION_MAX,
+    'grpc.keepalive_time_ms': KEEPALIVE_MS,
+    'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
+    'grpc.keepalive_permit_without_calls': 1,
+    'grpc.http2.min_ping_interval_without_data_ms': KEEPALIVE_CLIENT_MS_MIN,
+  });
+  const sessions = new Set<Session>();
+  const admin = mount(AdminService, adminService(plane), plane.log);
+  const worker = mount(WorkerService, workerService(plane), plane.log);
+  server.addService(admin.definition, admin.implementation);
+  server.addService({ ...worker.definition, connect: CONNECT_DEFINITION }, { ...worker.implementation, connect: connectStream(plane, sessions) });
+  const health = new HealthImplementation({ '': 'SERVING', [AdminService.typeName]: 'SERVING', [WorkerService.typeName]: 'SERVING' });
+  health.addToServer(server);
+  addReflection(server);
+  const bound = await bind(server, host, port);
+  return {
+    port: bound,
+    async close() {
+      for (const name of ['', AdminService.typeName, WorkerService.typeName]) health.setStatus(name, 'NOT_SERVING');
+      for (const session of [...sessions]) session.reconnect('the server is stopping');
+      await shutDown(server);
+    },
+  };
+}
+
+function bind(server: Server, host: string, port: number): Promise<number> {
+  const address = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+  return new Promise((resolve, reject) => {
+    server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) => {
+      if (error) reject(new Error(`cannot listen for gRPC on ${address}: ${error.message}`));
+      else resolve(bound);
+    });
+  });
+}
+
+const SHUTDOWN_MS = 3_000;
+
+/** Lets calls under way finish for a while; then they are cut. */
+function shutDown(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    const cut = setTimeout(() => {
+      server.forceShutdown();
+      resolve();
+    }, SHUTDOWN_MS);
+    server.tryShutdown(() => {
+      clearTimeout(cut);
+      resolve();
+    });
+  });
+}

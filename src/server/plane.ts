@@ -1,0 +1,215 @@
+/**
+ * The control plane without its listeners: becomes the holder, decides, and when it cannot go on, stands down and
+ * starts again from the rows.
+ */
+import type { Sql } from 'postgres';
+import type { Limits, Times } from '../domain/limits.ts';
+import { type Refusal, refuse } from '../domain/refusal.ts';
+import type { CommandKind, CommandOf, ResultOf } from '../engine/commands.ts';
+import type { Effect } from '../engine/effects.ts';
+import { backoffMs } from '../lib/backoff.ts';
+import { type Clock, sleep } from '../lib/clock.ts';
+import type { Log } from '../lib/log.ts';
+import type { IdSource } from '../lib/random.ts';
+import type { Database } from '../store/database.ts';
+import { becomeHolder, DeposedError, type Holder } from '../store/holder.ts';
+import { createLogWriter, type LogWriter } from '../store/logs.ts';
+import { readInputs } from '../store/queries/read_inputs.ts';
+import { readLiveRows } from '../store/recovery.ts';
+import { isTransient } from '../store/transient.ts';
+import { createDecider, type Decider } from './decider.ts';
+import { createPayloadCache, type PayloadCache } from './payloads.ts';
+
+/** After a batch that could not be written, commands are committed one by one for this long, to find the culprit. */
+const CAUTIOUS_MS = 60_000;
+const RESTART = { initialMs: 100, factor: 2, maxMs: 5_000 };
+/** Connections that answer reads. */
+const READ_CONNECTIONS_MAX = 4;
+
+export interface Plane {
+  /** Asks the engine; the answer comes after its commit. Refuses at once while the store is away or nobody decides. */
+  submit<K extends CommandKind>(command: CommandOf<K>): Promise<ResultOf<K> | Refusal>;
+  /** The same for streams: facts of workers are taken even while the store is away; they wait for it. */
+  decide<K extends CommandKind>(command: CommandOf<K>, then: (result: ResultOf<K> | Refusal) => void): void;
+  /** Effects for this connection go to `sink` until it is detached. The number is the connection's name in commands. */
+  attach(sink: (effect: Effect) => void): number;
+  detach(connection: number): void;
+  readonly logs: () => LogWriter | null;
+  readonly reads: Sql;
+  readonly payloads: PayloadCache;
+  /** A run's input that is not in the cache; tries until the store answers, and rejects when the plane stops. */
+  readInput(runId: string): Promise<string>;
+  readonly limits: Limits;
+  readonly times: Times;
+  readonly clock: Clock;
+  readonly ids: IdSource;
+  readonly log: Log;
+  /** Ready to decide. */
+  isReady(): boolean;
+  /** Commits and commands of this term, for metrics and checks. */
+  counts(): { readonly commits: number; readonly commands: number };
+  /** Settles what was decided and lets the lock go. The streams are to be closed before. */
+  stop(): Promise<void>;
+}
+
+export interface PlaneOptions {
+  readonly database: Database;
+  readonly name: string;
+  readonly limits: Limits;
+  readonly times: Times;
+  readonly clock: Clock;
+  readonly ids: IdSource;
+  readonly log: Log;
+}
+
+interface Term {
+  readonly holder: Holder;
+  readonly decider: Decider;
+  readonly logs: LogWriter;
+  readonly logSql: Sql;
+}
+
+export async function startPlane(options: PlaneOptions): Promise<Plane> {
+  const { database, clock, ids, log, limits, times } = options;
+  const sinks = new Map<number, (effect: Effect) => void>();
+  const stopping = new AbortController();
+  const reads = database.connect({ max: READ_CONNECTIONS_MAX, connection: { application_name: 'yardmaster reads' } });
+  const payloads = createPayloadCache();
+  let lastConnection = 0;
+  let cautiousUntilMs = 0;
+  let term: Term | null = null;
+  let restarting: Promise<void> | null = null;
+
+  async function beginTerm(): Promise<Term> {
+    const holder = await becomeHolder(database, options.name, log);
+    try {
+      const rows = await readLiveRows(holder.sql);
+      log.info({ epoch: holder.epoch, runs: rows.runs.length, workers: rows.workers.length }, 'recovered');
+      const decider = createDecider({
+        rows,
+        commit: (batch, number) => holder.commit(batch, number),
+        limits,
+        times,
+        clock,
+        ids,
+        log,
+        oneCommandPerBatch: clock.nowMs() < cautiousUntilMs,
+        onEffect: (effect) => sinks.get(effect.connection)?.(effect),
+        onFatal: standDown,
+      });
+      const logSql = database.connect({ max: 1, connection: { application_name: 'yardmaster logs' } });
+      const bytesPerAttemptMax = limits.logBytesPerAttemptMax;
+      const logs = createLogWriter({ sql: logSql, epoch: holder.epoch, bytesPerAttemptMax, clock, fraction: ids.fraction, log });
+      return { holder, decider, logs, logSql };
+    } catch (error) {
+      await holder.release();
+      throw error;
+    }
+  }
+
+  /** Memory is ahead of a store that will not follow: everything decided since is void, and every stream must start anew. */
+  function standDown(error: unknown): void {
+    if (term === null) return;
+    log.error({ err: error, deposed: error instanceof DeposedError }, 'standing down');
+    if (!(error instanceof DeposedError)) cautiousUntilMs = clock.nowMs() + CAUTIOUS_MS;
+    const ended = term;
+    term = null;
+    endTerm(ended);
+    for (const [connection, sink] of [...sinks]) {
+      sink({ kind: 'evict', connection, reason: 'STANDING_DOWN', message: 'the server recovers from its store; connect again' });
+    }
+    restarting ??= restart(ended).finally(() => {
+      restarting = null;
+    });
+  }
+
+  function endTerm(ended: Term): void {
+    ended.decider.stop();
+    ended.logs.stop();
+  }
+
+  async function closeTerm(ended: Term): Promise<void> {
+    await Promise.all([ended.holder.release(), ended.logSql.end({ timeout: 5 })]);
+  }
+
+  async function restart(ended: Term): Promise<void> {
+    await closeTerm(ended).catch((error) => log.warn({ err: error }, 'the old connection did not close cleanly'));
+    for (let tries = 0; !stopping.signal.aborted; tries++) {
+      try {
+        term = await beginTerm();
+        scheduleEndOfCaution(term);
+        return;
+      } catch (error) {
+        log.warn({ err: error, tries }, 'cannot recover yet');
+        await sleep(clock, backoffMs(RESTART, tries, ids.fraction()), stopping.signal).catch(() => {});
+      }
+    }
+  }
+
+  /** Once the minute is over a fresh term commits in groups again; nobody notices but the log. */
+  function scheduleEndOfCaution(cautious: Term): void {
+    clock.after(Math.max(0, cautiousUntilMs - clock.nowMs()), () => {
+      if (term === cautious) cautious.decider.journal.setOneCommandPerBatch(false);
+    });
+  }
+
+  function decide<K extends CommandKind>(command: CommandOf<K>, then: (result: ResultOf<K> | Refusal) => void): void {
+    if (term === null) then(refuse('STANDING_DOWN', 'nobody decides here now: try again'));
+    else term.decider.decide<K>(command, then);
+  }
+
+  async function readInput(runId: string): Promise<string> {
+    for (let tries = 0; ; tries++) {
+      stopping.signal.throwIfAborted();
+      try {
+        const input = (await readInputs(reads, [runId])).get(runId);
+        if (input === undefined) throw new Error(`run ${runId} is not stored`);
+        payloads.put(runId, input);
+        return input;
+      } catch (error) {
+        if (!isTransient(error)) throw error;
+        await sleep(clock, backoffMs(RESTART, tries, ids.fraction()), stopping.signal);
+      }
+    }
+  }
+
+  term = await beginTerm();
+  return {
+    reads,
+    readInput,
+    payloads,
+    limits,
+    times,
+    clock,
+    ids,
+    log,
+    decide,
+    submit(command) {
+      if (term?.decider.journal.isStalled()) {
+        return Promise.resolve(refuse('STORE_UNAVAILABLE', 'the database does not answer: try again with the same request_id'));
+      }
+      return new Promise((resolve) => decide(command, resolve));
+    },
+    attach(sink) {
+      lastConnection += 1;
+      sinks.set(lastConnection, sink);
+      return lastConnection;
+    },
+    detach: (connection) => void sinks.delete(connection),
+    logs: () => term?.logs ?? null,
+    isReady: () => term !== null && !term.decider.journal.isStalled(),
+    counts: () => term?.decider.journal.counts ?? { commits: 0, commands: 0 },
+    async stop() {
+      stopping.abort(new Error('the plane was stopped'));
+      await restarting;
+      const ended = term;
+      term = null;
+      if (ended !== null) {
+        await Promise.all([ended.decider.journal.settled(), ended.logs.settled()]);
+        endTerm(ended);
+        await closeTerm(ended);
+      }
+      await reads.end({ timeout: 5 });
+    },
+  };
+}

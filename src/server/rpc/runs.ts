@@ -1,0 +1,147 @@
+/** AdminService: runs. */
+import { timestampMs } from '@bufbuild/protobuf/wkt';
+import { type AdminService, CancelMode, type ListRunsRequest, type ScheduleRunRequest } from '../../../gen/yardmaster/v1/admin_service_pb.ts';
+import type { Run } from '../../../gen/yardmaster/v1/run_pb.ts';
+import type { LogLevel } from '../../../gen/yardmaster/v1/worker_service_pb.ts';
+import { refuse, refuseField, refuseLimit } from '../../domain/refusal.ts';
+import { parseTags } from '../../domain/tags.ts';
+import type { RunDraft } from '../../engine/commands.ts';
+import type { RunView } from '../../engine/views.ts';
+import { findRequests } from '../../store/queries/find_requests.ts';
+import { listRuns, type RunFilter } from '../../store/queries/list_runs.ts';
+import { readCutBytes, readLogs, type StoredLine } from '../../store/queries/read_logs.ts';
+import { readRun } from '../../store/queries/read_run.ts';
+import { runStateFromWire, writeRun } from '../convert/run.ts';
+import { readScheduleRun } from '../convert/schedule.ts';
+import { timestamp } from '../convert/time.ts';
+import { accepted, RefusedError } from '../errors.ts';
+import type { Plane } from '../plane.ts';
+import { pageSize, readPageToken, writePageToken } from './paging.ts';
+import type { Implementation } from './rpc.ts';
+
+export function runRpcs(plane: Plane): Implementation<typeof AdminService> {
+  const { limits, reads } = plane;
+  return {
+    async scheduleRun(request, { namespace }) {
+      const [draft] = await drafts(plane, namespace, [{ path: '', request }]);
+      const [scheduled] = await schedule(plane, [draft as RunDraft]);
+      if (scheduled === undefined) throw new Error('a scheduled run has no answer');
+      const { runId, view, alreadyScheduled } = scheduled;
+      return {
+        run: view === null ? await storedRun(plane, namespace, runId) : writeRun(view),
+        alreadyScheduled,
+        warnings: scheduled.warnings.map(({ reason, message }) => ({ reason, message })),
+      };
+    },
+
+    async scheduleRuns({ runs }, { namespace }) {
+      if (runs.length > limits.batchRunsMax) throw new RefusedError(refuseLimit('runs', runs.length, limits.batchRunsMax, 'runs'));
+      const numbered = runs.map((request, index) => ({ path: `runs[${index}].`, request }));
+      const scheduled = await schedule(plane, await drafts(plane, namespace, numbered));
+      return {
+        runIds: scheduled.map(({ runId }) => runId),
+        alreadyScheduledCount: scheduled.filter(({ alreadyScheduled }) => alreadyScheduled).length,
+      };
+    },
+
+    async getRun({ runId, workflow, number }, { namespace }) {
+      if (workflow !== '' || number !== 0n) throw new RefusedError(refuseField('NOT_IMPLEMENTED', 'workflow', 'is not supported by this version'));
+      return { run: await storedRun(plane, namespace, runId) };
+    },
+
+    async listRuns(request, { namespace }) {
+      const size = pageSize(request.pageSize, limits);
+      const found = await listRuns(reads, { ...filterOf(plane, namespace, request), limit: size + 1 });
+      const page = found.slice(0, size);
+      return {
+        runs: page.map(writeRun),
+        nextPageToken: found.length > size ? writePageToken('runs', page.at(-1)?.runId ?? '') : '',
+      };
+    },
+
+    async cancelRun({ runId, mode, reason, stepName }, { namespace }) {
+      const engineMode = mode === CancelMode.IF_PENDING ? 'IF_PENDING' : 'ANY';
+      accepted(await plane.submit({ kind: 'cancel_run', namespace, runId, mode: engineMode, reason, stepName }));
+      return { run: await storedRun(plane, namespace, runId) };
+    },
+
+    async getStepLogs(request, { namespace }) {
+      const run = await findStored(plane, namespace, request.runId);
+      const step = request.stepName === '' ? run.steps[0] : run.steps.find(({ name }) => name === request.stepName);
+      if (step === undefined) {
+        throw new RefusedError(refuse('STEP_NOT_FOUND', `step_name "${request.stepName}" is not a step of run ${run.runId}`, { step_name: request.stepName }));
+      }
+      const size = pageSize(request.pageSize, limits);
+      const after = Number(readPageToken(request.pageToken, 'logs') ?? 0);
+      const found = await readLogs(reads, run.runId, step.name, after, size + 1);
+      const page = found.slice(0, size);
+      return {
+        lines: page.map(writeLine),
+        nextPageToken: found.length > size ? writePageToken('logs', String(page.at(-1)?.logId)) : '',
+        cutBytes: BigInt(await readCutBytes(reads, run.runId)),
+      };
+    },
+  };
+}
+
+function writeLine({ number, attempt, lineMs, level, text }: StoredLine) {
+  return { number: BigInt(number), attempt, line: { time: timestamp(lineMs), level: level as LogLevel, text } };
+}
+
+interface Asked {
+  readonly path: string;
+  readonly request: ScheduleRunRequest;
+}
+
+/** Checked requests with ids, and with the runs that their request ids already have in the store. */
+async function drafts(plane: Plane, namespace: string, asked: readonly Asked[]): Promise<RunDraft[]> {
+  const read = asked.map(({ path, request }) => accepted(readScheduleRun(path, namespace, request, plane.limits)));
+  const requestIds = read.map(({ requestId }) => requestId).filter((requestId) => requestId !== '');
+  const stored = requestIds.length === 0 ? [] : await findRequests(plane.reads, namespace, requestIds);
+  const known = new Map(stored.map((request) => [request.requestId, request]));
+  return read.map((request) => ({ ...request, runId: plane.ids.orderedId(), known: known.get(request.requestId) ?? null }));
+}
+
+async function schedule(plane: Plane, runs: readonly RunDraft[]) {
+  // Before the command: the assignment may leave in the same turn as its answer, and wants the input.
+  for (const { runId, inputJson } of runs) plane.payloads.put(runId, inputJson);
+  return accepted(await plane.submit({ kind: 'schedule_runs', runs }));
+}
+
+async function findStored(plane: Plane, namespace: string, runId: string): Promise<RunView> {
+  const run = IS_UUID.test(runId) ? await readRun(plane.reads, namespace, runId) : null;
+  if (run !== null) return run;
+  throw new RefusedError(refuse('RUN_NOT_FOUND', `run_id "${runId}" does not exist in namespace "${namespace}"`, { run_id: runId }));
+}
+
+const IS_UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+/** As stored, with the progress that only memory has. */
+async function storedRun(plane: Plane, namespace: string, runId: string): Promise<Run> {
+  const run = await findStored(plane, namespace, runId);
+  const live = accepted(await plane.submit({ kind: 'read_progress', runId: run.runId }));
+  const steps = run.steps.map((step) => ({ ...step, progress: live.get(step.name) ?? step.progress }));
+  return writeRun({ ...run, steps });
+}
+
+function filterOf(plane: Plane, namespace: string, request: ListRunsRequest): Omit<RunFilter, 'limit'> {
+  if (request.workflow !== '') throw new RefusedError(refuseField('NOT_IMPLEMENTED', 'workflow', 'is not supported by this version'));
+  const { limits } = plane;
+  const states = request.states.map((state, index) => {
+    const name = runStateFromWire(state);
+    if (name === undefined) throw new RefusedError(refuseField('INVALID_FIELD', `states[${index}]`, `${state} is not a state of a run`));
+    return name;
+  });
+  return {
+    namespace,
+    states,
+    anyState: request.anyState,
+    action: request.action,
+    runsOn: accepted(parseTags('runs_on', request.runsOn, limits.runsOnMax, limits)),
+    metadata: request.metadata,
+    createMsFrom: request.createTimeFrom ? timestampMs(request.createTimeFrom) : null,
+    createMsTo: request.createTimeTo ? timestampMs(request.createTimeTo) : null,
+    oldestFirst: request.oldestFirst,
+    afterRunId: readPageToken(request.pageToken, 'runs'),
+  };
+}

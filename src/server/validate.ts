@@ -1,0 +1,32 @@
+/** Shape and hard ceilings, as the contract's annotations state them. Configurable limits are checked in the conversion. */
+import { create, type DescMessage, type Message } from '@bufbuild/protobuf';
+import { createValidator, type Violation } from '@bufbuild/protovalidate';
+import type { Refusal } from '../domain/refusal.ts';
+
+// One for the process: it compiles the rules of a message the first time it sees one.
+const validator = createValidator();
+
+export function checkShape(schema: DescMessage, message: Message): Refusal | null {
+  const result = validator.validate(schema, message);
+  if (result.kind === 'valid') return null;
+  if (result.kind === 'error') throw result.error;
+  const fields = result.violations.map((violation) => ({ field: pathOf(violation), description: violation.message }));
+  const message_ = fields.map(({ field, description }) => (field === '' ? description : `${field}: ${description}`)).join('; ');
+  return { refused: 'INVALID_FIELD', message: message_, metadata: {}, fields };
+}
+
+function pathOf(violation: Violation): string {
+  return violation.field
+    .map((part, index) => {
+      if (part.kind === 'field') return index === 0 ? part.name : `.${part.name}`;
+      if (part.kind === 'list_sub') return `[${part.index}]`;
+      if (part.kind === 'map_sub') return `["${String(part.key)}"]`;
+      return '';
+    })
+    .join('');
+}
+
+/** Compiles the rules now, so that the first caller does not wait for it. */
+export function warmUp(schemas: readonly DescMessage[]): void {
+  for (const schema of schemas) validator.validate(schema, create(schema));
+}
