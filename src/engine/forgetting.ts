@@ -14,18 +14,22 @@ export function forgetEnded(state: EngineState, nowMs: number): void {
   state.forgetTimer = NO_TIMER;
   let nextMs = Number.POSITIVE_INFINITY;
   for (const [assignmentId, { untilMs }] of state.endedAssignments) {
-    nextMs = Math.min(nextMs, untilMs);
-    if (untilMs > nowMs) break;
+    if (untilMs > nowMs) {
+      nextMs = untilMs;
+      break;
+    }
     state.endedAssignments.delete(assignmentId);
   }
   for (const [runId, untilMs] of state.endedRuns) {
-    nextMs = Math.min(nextMs, untilMs);
-    if (untilMs > nowMs) break;
+    if (untilMs > nowMs) {
+      nextMs = Math.min(nextMs, untilMs);
+      break;
+    }
     state.endedRuns.delete(runId);
     const run = state.runs.get(runId);
     if (run) forgetRun(state, run);
   }
-  if (state.endedAssignments.size + state.endedRuns.size > 0) armForget(state, Math.max(nextMs, nowMs + FORGET_PAUSE_MS));
+  if (nextMs < Number.POSITIVE_INFINITY) armForget(state, Math.max(nextMs, nowMs + FORGET_PAUSE_MS));
 }
 
 function forgetRun(state: EngineState, run: RunRecord): void {

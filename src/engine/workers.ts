@@ -122,8 +122,12 @@ function tagsKept(worker: WorkerRecord, asked: TagSet): Warning {
   };
 }
 
+/** Of many or long tags the first ones: a message has room for two such lists. */
+const SHOWN_TAGS_LENGTH_MAX = 300;
+
 export function shownTags(tags: TagSet): string {
-  return tags.length === 0 ? 'none' : tags.join(', ');
+  const all = tags.length === 0 ? 'none' : tags.join(', ');
+  return all.length <= SHOWN_TAGS_LENGTH_MAX ? all : `${all.slice(0, SHOWN_TAGS_LENGTH_MAX)}… (${tags.length} in all)`;
 }
 
 export function unknownNamespace(namespace: string): Refusal {

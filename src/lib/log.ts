@@ -1,5 +1,5 @@
 /** Structured logs: an event's name as the message, its facts as fields. Never payloads, never secrets. */
-import { type DestinationStream, pino } from 'pino';
+import { type DestinationStream, destination, pino } from 'pino';
 
 /** What the program asks of a logger. */
 export interface Log {
@@ -11,9 +11,11 @@ export interface Log {
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
 
-export function createLog(level: LogLevel, destination?: DestinationStream): Log {
-  const options = { level, base: null };
-  return destination ? pino(options, destination) : pino(options);
+const STANDARD_ERROR = 2;
+
+/** Standard output is for what a person asked to see; logs go to standard error unless told otherwise. */
+export function createLog(level: LogLevel, stream: DestinationStream = destination(STANDARD_ERROR)): Log {
+  return pino({ level, base: null }, stream);
 }
 
 export const SILENT_LOG: Log = { debug() {}, info() {}, warn() {}, error() {} };

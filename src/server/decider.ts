@@ -3,15 +3,31 @@ import type { Limits, Times } from '../domain/limits.ts';
 import { type Refusal, refuse } from '../domain/refusal.ts';
 import type { CommandKind, CommandOf, ResultOf } from '../engine/commands.ts';
 import type { Effect } from '../engine/effects.ts';
-import { createEngine, type Engine } from '../engine/engine.ts';
+import { createEngine, type Engine, type Outcome } from '../engine/engine.ts';
 import type { LiveRows } from '../engine/restore.ts';
 import type { Clock, Timer } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import type { IdSource } from '../lib/random.ts';
+import type { Entry } from '../store/batch.ts';
 import { type Commit, createJournal, type Journal } from '../store/journal.ts';
 
 /** Memory of what ended is trimmed this often when nothing else happens. */
 const HOUSEKEEPING_MS = 5_000;
+
+/** Facts of workers: when nothing follows from one, only its acknowledgement waits for the commit. */
+const NOBODY_WAITS: ReadonlySet<CommandKind> = new Set([
+  'accept_step',
+  'return_step',
+  'progress_step',
+  'log_step',
+  'succeed_step',
+  'fail_step',
+  'confirm_cancel',
+  'handed_over',
+  'heartbeat',
+  'set_back_pressure',
+  'tick',
+]);
 
 export interface Decider {
   /** Applies now; `then` is called with the answer once everything it rests on is committed. */
@@ -50,16 +66,36 @@ export function createDecider(options: DeciderOptions): Decider {
   let stopped = false;
 
   function decide<K extends CommandKind>(command: CommandOf<K>, then: (result: ResultOf<K> | Refusal) => void): void {
-    const { result, changes, effects } = engine.apply<K>(command, clock.nowMs(), ids);
-    journal.add(changes, {
+    const outcome = apply(command);
+    if (outcome === null) {
+      then(abandoned('CULPRIT'));
+      return;
+    }
+    const { result, changes, effects } = outcome;
+    const entry: Entry = {
       command: command.kind,
       release() {
-        then(result);
-        for (const effect of effects) options.onEffect(effect);
+        try {
+          then(result);
+        } finally {
+          for (const effect of effects) options.onEffect(effect);
+        }
       },
       abandon: (why) => then(abandoned(why)),
-    });
+    };
+    journal.add(changes, entry, effects.length > 0 || !NOBODY_WAITS.has(command.kind));
     armTimer();
+  }
+
+  /** null: it failed half-way. What memory holds now cannot be trusted, and the rows can. */
+  function apply<K extends CommandKind>(command: CommandOf<K>): Outcome<ResultOf<K>> | null {
+    try {
+      return engine.apply<K>(command, clock.nowMs(), ids);
+    } catch (error) {
+      log.error({ err: error, command: command.kind }, 'a command failed half-way');
+      options.onFatal(error);
+      return null;
+    }
   }
 
   function armTimer(): void {

@@ -4,7 +4,8 @@ import { anyPack } from '@bufbuild/protobuf/wkt';
 import { BadRequestSchema, ErrorInfoSchema } from '../../gen/google/rpc/error_details_pb.ts';
 import { StatusSchema } from '../../gen/google/rpc/status_pb.ts';
 import { REASONS, type StatusName } from '../domain/reasons.ts';
-import { isRefusal, type Refusal, refuse } from '../domain/refusal.ts';
+import { type FieldViolation, isRefusal, type Refusal, refuse } from '../domain/refusal.ts';
+import { clipBytes } from './convert/text.ts';
 
 export const ERROR_DOMAIN = 'yardmaster';
 
@@ -50,6 +51,25 @@ export function statusCode(refusal: Refusal): number {
 export function refusalOf(error: unknown): Refusal {
   if (error instanceof RefusedError) return error.refusal;
   return refuse('INTERNAL', 'the server failed to handle this request; its log says why');
+}
+
+/** Bytes of UTF-8. A refusal travels in headers, percent-encoded and as base64, and many clients take 8 KiB of those. */
+const MESSAGE_BYTES_MAX = 1_024;
+const DETAIL_BYTES_MAX = 256;
+const FIELDS_BYTES_MAX = 1_024;
+
+/** The refusal cut to what fits into an answer, whatever it quotes: the caller knows what it sent. */
+export function bounded(refusal: Refusal): Refusal {
+  const metadata = Object.entries(refusal.metadata).map(([key, value]) => [key, clipBytes(value, DETAIL_BYTES_MAX)]);
+  const fields: FieldViolation[] = [];
+  let bytesLeft = FIELDS_BYTES_MAX;
+  for (const { field, description } of refusal.fields) {
+    const shown = { field: clipBytes(field, DETAIL_BYTES_MAX), description: clipBytes(description, DETAIL_BYTES_MAX) };
+    bytesLeft -= Buffer.byteLength(shown.field) + Buffer.byteLength(shown.description);
+    if (bytesLeft < 0) break;
+    fields.push(shown);
+  }
+  return { ...refusal, message: clipBytes(refusal.message, MESSAGE_BYTES_MAX), metadata: Object.fromEntries(metadata), fields };
 }
 
 /** google.rpc.Status with one ErrorInfo, and a BadRequest when fields are named. */

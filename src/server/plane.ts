@@ -14,14 +14,20 @@ import type { IdSource } from '../lib/random.ts';
 import type { Database } from '../store/database.ts';
 import { becomeHolder, DeposedError, type Holder } from '../store/holder.ts';
 import { createLogWriter, type LogWriter } from '../store/logs.ts';
+import type { KnownRequest } from '../store/queries/find_requests.ts';
 import { readInputs } from '../store/queries/read_inputs.ts';
 import { readLiveRows } from '../store/recovery.ts';
 import { isTransient } from '../store/transient.ts';
 import { createDecider, type Decider } from './decider.ts';
+import { createRequestBook, type RequestBook } from './requests.ts';
 import { createPayloadCache, type PayloadCache } from './payloads.ts';
 
 /** After a batch that could not be written, commands are committed one by one for this long, to find the culprit. */
 const CAUTIOUS_MS = 60_000;
+/** When the plane stops, what was decided has this long to be stored: with the database away it never is. */
+const STOP_MS_MAX = 10_000;
+/** Log lines are to be sent again after this, when there is no room for them. */
+const LOGS_RETRY_MS = 1_000;
 const RESTART = { initialMs: 100, factor: 2, maxMs: 5_000 };
 /** Connections that answer reads. */
 const READ_CONNECTIONS_MAX = 4;
@@ -35,6 +41,8 @@ export interface Plane {
   attach(sink: (effect: Effect) => void): number;
   detach(connection: number): void;
   readonly logs: () => LogWriter | null;
+  /** Runs that these request ids have in the store already. */
+  findRequests(namespace: string, requestIds: readonly string[]): Promise<ReadonlyMap<string, KnownRequest>>;
   readonly reads: Sql;
   readonly payloads: PayloadCache;
   /** A run's input that is not in the cache; tries until the store answers, and rejects when the plane stops. */
@@ -67,6 +75,7 @@ interface Term {
   readonly decider: Decider;
   readonly logs: LogWriter;
   readonly logSql: Sql;
+  readonly requests: RequestBook;
 }
 
 export async function startPlane(options: PlaneOptions): Promise<Plane> {
@@ -81,7 +90,7 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
   let restarting: Promise<void> | null = null;
 
   async function beginTerm(): Promise<Term> {
-    const holder = await becomeHolder(database, options.name, log);
+    const holder = await becomeHolder(database, options.name, log, { clock, signal: stopping.signal });
     try {
       const rows = await readLiveRows(holder.sql);
       log.info({ epoch: holder.epoch, runs: rows.runs.length, workers: rows.workers.length }, 'recovered');
@@ -94,13 +103,22 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
         ids,
         log,
         oneCommandPerBatch: clock.nowMs() < cautiousUntilMs,
-        onEffect: (effect) => sinks.get(effect.connection)?.(effect),
+        onEffect: deliver,
         onFatal: standDown,
       });
       const logSql = database.connect({ max: 1, connection: { application_name: 'yardmaster logs' } });
       const bytesPerAttemptMax = limits.logBytesPerAttemptMax;
-      const logs = createLogWriter({ sql: logSql, epoch: holder.epoch, bytesPerAttemptMax, clock, fraction: ids.fraction, log });
-      return { holder, decider, logs, logSql };
+      const logs = createLogWriter({
+        sql: logSql,
+        epoch: holder.epoch,
+        bytesPerAttemptMax,
+        clock,
+        fraction: ids.fraction,
+        log,
+        onDeposed: standDown,
+      });
+      // A term of its own: while another process decided, ids were used that this one never saw.
+      return { holder, decider, logs, logSql, requests: createRequestBook(reads, log) };
     } catch (error) {
       await holder.release();
       throw error;
@@ -114,13 +132,23 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
     if (!(error instanceof DeposedError)) cautiousUntilMs = clock.nowMs() + CAUTIOUS_MS;
     const ended = term;
     term = null;
-    endTerm(ended);
-    for (const [connection, sink] of [...sinks]) {
-      sink({ kind: 'evict', connection, reason: 'STANDING_DOWN', message: 'the server recovers from its store; connect again' });
+    // Streams first: what they sent stays unsettled and is sent again. A refusal would be the last word on it.
+    for (const connection of [...sinks.keys()]) {
+      deliver({ kind: 'evict', connection, reason: 'STANDING_DOWN', message: 'the server recovers from its store; connect again' });
     }
+    endTerm(ended);
     restarting ??= restart(ended).finally(() => {
       restarting = null;
     });
+  }
+
+  function deliver(effect: Effect): void {
+    try {
+      sinks.get(effect.connection)?.(effect);
+    } catch (error) {
+      // One stream's trouble must not keep the others' effects back.
+      log.error({ err: error, effect: effect.kind }, 'an effect failed');
+    }
   }
 
   function endTerm(ended: Term): void {
@@ -155,7 +183,19 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
 
   function decide<K extends CommandKind>(command: CommandOf<K>, then: (result: ResultOf<K> | Refusal) => void): void {
     if (term === null) then(refuse('STANDING_DOWN', 'nobody decides here now: try again'));
+    else if (command.kind === 'log_step' && !hasRoomForLogs(term)) then(tryLogsLater());
     else term.decider.decide<K>(command, then);
+  }
+
+  /** What was decided is stored, or has had its time. */
+  async function settle(ended: Term): Promise<void> {
+    const settled = new AbortController();
+    const limit = sleep(clock, STOP_MS_MAX, settled.signal).then(
+      () => log.warn({ limitMs: STOP_MS_MAX }, 'stopping without having stored everything: the database does not answer'),
+      () => {},
+    );
+    await Promise.race([Promise.all([ended.decider.journal.settled(), ended.logs.settled()]), limit]);
+    settled.abort();
   }
 
   async function readInput(runId: string): Promise<string> {
@@ -197,6 +237,8 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
     },
     detach: (connection) => void sinks.delete(connection),
     logs: () => term?.logs ?? null,
+    // Without a term the command that follows is refused anyway.
+    findRequests: async (namespace, requestIds) => (await term?.requests.find(namespace, requestIds)) ?? new Map(),
     isReady: () => term !== null && !term.decider.journal.isStalled(),
     counts: () => term?.decider.journal.counts ?? { commits: 0, commands: 0 },
     async stop() {
@@ -205,11 +247,21 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
       const ended = term;
       term = null;
       if (ended !== null) {
-        await Promise.all([ended.decider.journal.settled(), ended.logs.settled()]);
+        await settle(ended);
         endTerm(ended);
         await closeTerm(ended);
       }
       await reads.end({ timeout: 5 });
     },
   };
+}
+
+/** Lines are many, and the store may be away: what finds no room stays with its worker. */
+function hasRoomForLogs(term: Term): boolean {
+  return !term.logs.isFull() && !term.decider.journal.isStalled();
+}
+
+function tryLogsLater(): Refusal {
+  const message = `step_logged: the store does not keep up with the log lines; send the same again after ${LOGS_RETRY_MS} ms`;
+  return { ...refuse('RATE_LIMITED', message), retryAfterMs: LOGS_RETRY_MS };
 }

@@ -18,7 +18,7 @@ export function checkShape(schema: DescMessage, message: Message): Refusal | nul
 function pathOf(violation: Violation): string {
   return violation.field
     .map((part, index) => {
-      if (part.kind === 'field') return index === 0 ? part.name : `.${part.name}`;
+      if (part.kind === 'field' || part.kind === 'oneof') return index === 0 ? part.name : `.${part.name}`;
       if (part.kind === 'list_sub') return `[${part.index}]`;
       if (part.kind === 'map_sub') return `["${String(part.key)}"]`;
       return '';

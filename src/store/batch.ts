@@ -67,6 +67,7 @@ export function createBatch(): OpenBatch {
         return;
       case 'attempts':
         attempts.push(change.attempt);
+        payloadBytes += change.attempt.failure?.length ?? 0;
     }
   }
 

@@ -64,6 +64,9 @@ function defaults(log: OpenLog): ConnectOptions {
   return {
     // postgres.js would end every connection after 30 to 60 minutes, and with it the advisory lock of whoever decides.
     max_lifetime: null,
+    // To take arrays as parameters it would ask each new connection for the types there are, and when that connection is
+    // lost meanwhile, nobody catches the error: the process would end. Lists travel as JSON instead.
+    fetch_types: false,
     // Its own default prints them to standard output.
     onnotice: (notice) => log.info({ notice: notice.message }, 'notice from PostgreSQL'),
   };

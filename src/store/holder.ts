@@ -5,6 +5,7 @@ import { drizzle } from 'drizzle-orm/postgres-js';
 import { migrate } from 'drizzle-orm/postgres-js/migrator';
 import { readMigrationFiles } from 'drizzle-orm/migrator';
 import type { Sql } from 'postgres';
+import { type Clock, systemClock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import type { Database } from './database.ts';
 import type { SealedBatch } from './batch.ts';
@@ -12,6 +13,12 @@ import { batchStatement } from './statement.ts';
 
 // Any number will do, as long as nothing else on the same database takes it.
 const LOCK_KEY = 7_361_042;
+
+/**
+ * A statement without an answer for this long is given up with its connection, and sent again on another: a network
+ * that drops packets without a word would otherwise keep it for a quarter of an hour. The batch's number makes that safe.
+ */
+const ANSWER_MS_MAX = 30_000;
 
 /** Another process decides now: nothing of this one may be written any more. */
 export class DeposedError extends Error {
@@ -27,9 +34,73 @@ export interface Holder {
   release(): Promise<void>;
 }
 
+export interface HolderOptions {
+  readonly clock?: Clock;
+  /** Gives up waiting for the lock. */
+  readonly signal?: AbortSignal;
+}
+
+/** One connection. The client would make another by itself, and that one would not have the lock: `lost` says so. */
+interface Session {
+  readonly sql: Sql;
+  lost: boolean;
+  locked: boolean;
+}
+
+/** A server process, told from a later one of the same number. */
+interface Backend {
+  readonly pid: number;
+  readonly start: string;
+}
+
 /** Waits for the lock (a standby waits here), brings the schema up to date and begins a new epoch. */
-export async function becomeHolder(database: Database, name: string, log: Log): Promise<Holder> {
-  let locked = false;
+export async function becomeHolder(database: Database, name: string, log: Log, options: HolderOptions = {}): Promise<Holder> {
+  const { clock = systemClock(), signal } = options;
+  let session = connectSession(database);
+  let backend: Backend;
+  let epoch: number;
+  const giveUp = () => discard(session);
+  signal?.addEventListener('abort', giveUp, { once: true });
+  try {
+    signal?.throwIfAborted();
+    backend = await lock(session);
+    await bringUpToDate(session.sql);
+    epoch = await beginEpoch(session, name);
+  } catch (error) {
+    await session.sql.end({ timeout: 5 });
+    throw error;
+  } finally {
+    signal?.removeEventListener('abort', giveUp);
+  }
+  log.info({ epoch, name }, 'this process decides');
+
+  async function lockAgain(): Promise<void> {
+    if (session.lost) {
+      discard(session);
+      session = connectSession(database);
+    }
+    if (!session.locked) backend = await relock(session, epoch, backend);
+  }
+
+  return {
+    epoch,
+    get sql() {
+      return session.sql;
+    },
+    async commit(batch, number) {
+      const limit = clock.after(ANSWER_MS_MAX, () => discard(session));
+      try {
+        await lockAgain();
+        await commit(session.sql, epoch, batch, number);
+      } finally {
+        limit.clear();
+      }
+    },
+    release: () => session.sql.end({ timeout: session.lost ? 0 : 5 }),
+  };
+}
+
+function connectSession(database: Database): Session {
   const sql = database.connect({
     max: 1,
     idle_timeout: 0,
@@ -38,43 +109,40 @@ export async function becomeHolder(database: Database, name: string, log: Log): 
       // Every statement is prepared and joins a short list of rows to a table by its key. Planning it once is enough,
       // and a plan made while a table is small must not scan it when it has grown.
       plan_cache_mode: 'force_generic_plan',
-      enable_seqscan: false,
-      enable_hashjoin: false,
-      enable_mergejoin: false,
-      jit: false,
+      // As words: the client leaves out every setting that is false.
+      enable_seqscan: 'off',
+      enable_hashjoin: 'off',
+      enable_mergejoin: 'off',
+      jit: 'off',
     },
     onclose: () => {
-      locked = false;
+      session.lost = true;
     },
   });
-  try {
-    await sql`SELECT pg_advisory_lock(${LOCK_KEY})`;
-    locked = true;
-    await bringUpToDate(sql);
-    const [row] = await sql<{ epoch: number }[]>`
-      UPDATE holder SET epoch = epoch + 1, batch = 0, name = ${name}, acquire_time = now() WHERE id = 1
-      RETURNING epoch::float8 AS epoch`;
-    if (row === undefined) throw new Error('the table holder has no row: the schema is damaged');
-    const { epoch } = row;
-    log.info({ epoch, name }, 'this process decides');
-    const lockAgain = async () => {
-      if (locked) return;
-      await relock(sql, epoch);
-      locked = true;
-    };
-    return {
-      epoch,
-      sql,
-      commit: async (batch, number) => {
-        await lockAgain();
-        await commit(sql, epoch, batch, number);
-      },
-      release: () => sql.end({ timeout: 5 }),
-    };
-  } catch (error) {
-    await sql.end({ timeout: 5 });
-    throw error;
-  }
+  const session: Session = { sql, lost: false, locked: false };
+  return session;
+}
+
+/** What is under way on it fails with CONNECTION_DESTROYED. */
+function discard(session: Session): void {
+  session.lost = true;
+  session.sql.end({ timeout: 0 }).catch(() => {});
+}
+
+async function lock(session: Session): Promise<Backend> {
+  const [backend] = await session.sql<Backend[]>`SELECT pg_advisory_lock(${LOCK_KEY}), ${ownBackend(session.sql)}`;
+  session.locked = true;
+  return backend as Backend;
+}
+
+async function beginEpoch(session: Session, name: string): Promise<number> {
+  // Another process may have the lock of a connection that was lost on the way here: its epoch must not be ended.
+  if (session.lost) throw connectionLost('the connection of the lock was lost');
+  const [row] = await session.sql<{ epoch: number }[]>`
+    UPDATE holder SET epoch = epoch + 1, batch = 0, name = ${name}, acquire_time = now() WHERE id = 1
+    RETURNING epoch::float8 AS epoch`;
+  if (row === undefined) throw new Error('the table holder has no row: the schema is damaged');
+  return row.epoch;
 }
 
 async function commit(sql: Sql, epoch: number, batch: SealedBatch, number: number): Promise<void> {
@@ -89,12 +157,33 @@ async function commit(sql: Sql, epoch: number, batch: SealedBatch, number: numbe
   throw new DeposedError(`batch ${number} of epoch ${epoch} was refused: epoch ${answer?.epoch} is at batch ${answer?.batch}`);
 }
 
-/** After the connection was lost. The old backend may hold the lock for a moment longer; the caller tries again. */
-async function relock(sql: Sql, epoch: number): Promise<void> {
-  const [row] = await sql<{ locked: boolean; epoch: number }[]>`
-    SELECT pg_try_advisory_lock(${LOCK_KEY}) AS locked, epoch::float8 AS epoch FROM holder WHERE id = 1`;
+/**
+ * After the connection was lost. Its backend may not have noticed: then it is ended, since it would keep the lock for
+ * as long as the network lets it, and may still be writing the very batch that is to be sent again. The caller tries again.
+ */
+async function relock(session: Session, epoch: number, former: Backend): Promise<Backend> {
+  const [row] = await session.sql<({ locked: boolean; epoch: number } & Backend)[]>`
+    SELECT pg_try_advisory_lock(${LOCK_KEY}) AS locked, epoch::float8 AS epoch, ${ownBackend(session.sql)}
+    FROM holder WHERE id = 1`;
   if (row?.epoch !== epoch) throw new DeposedError(`epoch ${row?.epoch} has begun; this process was epoch ${epoch}`);
-  if (!row.locked) throw Object.assign(new Error('the lock of the lost connection is still held'), { code: 'CONNECTION_CLOSED' });
+  if (!row.locked) {
+    await session.sql`
+      SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+      WHERE pid = ${former.pid} AND extract(epoch FROM backend_start)::text = ${former.start}`;
+    throw connectionLost('the lock of the lost connection is still held');
+  }
+  session.locked = true;
+  return row;
+}
+
+/** Columns of Backend. */
+function ownBackend(sql: Sql) {
+  return sql`pg_backend_pid() AS pid,
+    (SELECT extract(epoch FROM backend_start)::text FROM pg_stat_activity WHERE pid = pg_backend_pid()) AS start`;
+}
+
+function connectionLost(message: string): Error {
+  return Object.assign(new Error(message), { code: 'CONNECTION_CLOSED' });
 }
 
 const MIGRATIONS = { migrationsFolder: join(dirname(fileURLToPath(import.meta.url)), 'migrations') };

@@ -4,10 +4,17 @@
  */
 import type { Change } from '../engine/turn.ts';
 import { type Backoff, backoffMs } from '../lib/backoff.ts';
-import { type Clock, sleep } from '../lib/clock.ts';
+import { type Clock, sleep, type Timer } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import { createBatch, type Entry, type OpenBatch, type SealedBatch } from './batch.ts';
+import { DeposedError } from './holder.ts';
 import { isTransient } from './transient.ts';
+
+/**
+ * What is not urgent waits this long for something to travel with. An accept and the success right behind it then
+ * cost one commit, and a submission that follows them does not have to wait until that one is through.
+ */
+const COMPANY_MS = 2;
 
 const RETRY: Backoff = { initialMs: 20, factor: 2, maxMs: 1_000 };
 
@@ -34,8 +41,11 @@ export interface JournalCounts {
 }
 
 export interface Journal {
-  /** Takes a command's changes; its entry is released after their commit, or at once when there is nothing to wait for. */
-  add(changes: readonly Change[], entry: Entry): void;
+  /**
+   * Takes a command's changes; its entry is released after their commit, or at once when there is nothing to wait
+   * for. Not urgent: nobody waits for it, so it may wait a moment for company and save a commit.
+   */
+  add(changes: readonly Change[], entry: Entry, urgent?: boolean): void;
   /** The store has not answered for too long. */
   isStalled(): boolean;
   /** Resolves when everything added so far is written and released. */
@@ -55,28 +65,46 @@ export function createJournal(options: JournalOptions): Journal {
   let open: OpenBatch = createBatch();
   let batchNumber = 0;
   let pumping: Promise<void> | null = null;
+  let urgent = false;
+  let company: Timer | null = null;
   let writing: SealedBatch | null = null;
   let writingSinceMs = 0;
-  let culprit: Entry | null = null;
+  let failed = false;
   let oneCommandPerBatch = options.oneCommandPerBatch ?? false;
+
+  /** Nothing more is written or released. */
+  const isOver = () => failed || stopped.signal.aborted;
 
   function seal(): SealedBatch {
     const batch = open.seal();
     open = createBatch();
+    urgent = false;
     return batch;
+  }
+
+  function kick(): void {
+    company?.clear();
+    company = null;
+    urgent = true;
+    pumping ??= pump();
+  }
+
+  function waitForCompany(): void {
+    if (pumping === null && !open.isEmpty) company ??= clock.after(COMPANY_MS, kick);
   }
 
   async function pump(): Promise<void> {
     // One microtask later, so that commands of the same moment share the commit.
     await null;
     try {
-      while (!stopped.signal.aborted && (sealed.length > 0 || !open.isEmpty)) {
+      while (!isOver() && (sealed.length > 0 || urgent)) {
         const batch = sealed.shift() ?? seal();
         if (batch.parts.length > 0 && !(await write(batch))) return;
         release(batch);
       }
     } finally {
       pumping = null;
+      if (!isOver()) waitForCompany();
     }
   }
 
@@ -97,7 +125,12 @@ export function createJournal(options: JournalOptions): Journal {
         if (stopped.signal.aborted) return false;
         if (!isTransient(error)) {
           log.error({ err: error, commands: batch.entries.map((entry) => entry.command) }, 'batch cannot be written');
-          if (batch.entries.length === 1) culprit = batch.entries[0] ?? null;
+          failed = true;
+          // Told before the others are abandoned: by then its stream may be closed, and it would send the same again.
+          if (batch.entries.length === 1 && !(error instanceof DeposedError)) {
+            writing = null;
+            abandon(batch, 'CULPRIT');
+          }
           options.onFatal(error);
           return false;
         }
@@ -119,35 +152,48 @@ export function createJournal(options: JournalOptions): Journal {
     }
   }
 
+  function abandon(batch: SealedBatch, why: 'CULPRIT' | 'STANDING_DOWN'): void {
+    for (const entry of batch.entries) {
+      try {
+        entry.abandon(why);
+      } catch (error) {
+        log.error({ err: error }, 'a caller could not be told that its command was abandoned');
+      }
+    }
+  }
+
   return {
     counts,
-    add(changes, entry) {
-      if (stopped.signal.aborted) {
+    add(changes, entry, isUrgent = true) {
+      if (isOver()) {
         entry.abandon('STANDING_DOWN');
         return;
       }
-      if (changes.length === 0 && pumping === null) {
+      if (changes.length === 0 && pumping === null && open.isEmpty) {
         entry.release();
         return;
       }
       open.add(changes, entry);
       if (open.isFull || oneCommandPerBatch) sealed.push(seal());
-      pumping ??= pump();
+      if (isUrgent || sealed.length > 0) kick();
+      else waitForCompany();
     },
     setOneCommandPerBatch(on) {
       oneCommandPerBatch = on;
     },
     isStalled: () => writing !== null && clock.nowMs() - writingSinceMs > STALLED_MS,
     async settled() {
-      while (pumping !== null) await pumping;
+      while (!isOver() && (pumping !== null || !open.isEmpty)) {
+        kick();
+        await pumping;
+      }
     },
     stop() {
       if (stopped.signal.aborted) return;
+      company?.clear();
       stopped.abort(new Error('the journal was stopped'));
       const left = [...(writing === null ? [] : [writing]), ...sealed, open.seal()];
-      for (const batch of left) {
-        for (const entry of batch.entries) entry.abandon(entry === culprit ? 'CULPRIT' : 'STANDING_DOWN');
-      }
+      for (const batch of left) abandon(batch, 'STANDING_DOWN');
     },
   };
 }

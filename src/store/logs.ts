@@ -7,6 +7,7 @@ import { type Backoff, backoffMs } from '../lib/backoff.ts';
 import { type Clock, sleep } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import { utf8Bytes } from '../domain/text.ts';
+import { DeposedError } from './holder.ts';
 import { isTransient } from './transient.ts';
 
 export interface LogEntry {
@@ -27,12 +28,18 @@ export interface LogLines {
 }
 
 export interface LogWriter {
-  /** `settle` is called once the lines are stored, in the order of the calls. */
+  /** `settle` is called once the lines are stored, in the order of the calls; never, when this holder may not write any more. */
   add(lines: LogLines, settle: () => void): void;
+  /** Too much waits already: whoever has more should keep it for a while. */
+  isFull(): boolean;
   settled(): Promise<void>;
   stop(): void;
 }
 
+/** What waits for the store is held in memory: up to here, in UTF-16 units, it is taken without asking back. */
+export const WAITING_LENGTH_MAX = 32 * 1024 * 1024;
+/** Counted for every line beside its text, so that empty lines are not free. */
+const LINE_LENGTH_MIN = 100;
 /** One statement carries at most this many lines. */
 const LINES_PER_WRITE_MAX = 5_000;
 /** Assignments whose totals are remembered; older ones are read back when they log again. */
@@ -43,6 +50,16 @@ interface Total {
   storedBytes: number;
   cutBytes: number;
   lastLine: number;
+  /** Lines before the last that never came: one refused for its rate comes after those behind it. */
+  gaps: Gap[];
+}
+
+/** Remembered for one assignment; a line of an older gap is taken for a repeated one. */
+const GAPS_MAX = 100;
+
+interface Gap {
+  readonly from: number;
+  readonly to: number;
 }
 
 interface Waiting {
@@ -57,6 +74,8 @@ export interface LogWriterOptions {
   readonly clock: Clock;
   readonly fraction: () => number;
   readonly log: Log;
+  /** Another process decides: nothing was stored, and nothing will be. */
+  readonly onDeposed?: (error: DeposedError) => void;
 }
 
 export function createLogWriter(options: LogWriterOptions): LogWriter {
@@ -64,6 +83,7 @@ export function createLogWriter(options: LogWriterOptions): LogWriter {
   const totals = new Map<string, Total>();
   const stopped = new AbortController();
   let waiting: Waiting[] = [];
+  let waitingLength = 0;
   let pumping: Promise<void> | null = null;
 
   async function pump(): Promise<void> {
@@ -72,10 +92,21 @@ export function createLogWriter(options: LogWriterOptions): LogWriter {
       while (waiting.length > 0 && !stopped.signal.aborted) {
         const taken = take();
         if (!(await persist(taken))) return;
-        for (const { settle } of taken) settle();
+        for (const { lines, settle } of taken) {
+          waitingLength -= lengthOf(lines);
+          settleOne(settle);
+        }
       }
     } finally {
       pumping = null;
+    }
+  }
+
+  function settleOne(settle: () => void): void {
+    try {
+      settle();
+    } catch (error) {
+      log.error({ err: error }, 'a stream could not be told that its lines are stored');
     }
   }
 
@@ -91,55 +122,95 @@ export function createLogWriter(options: LogWriterOptions): LogWriter {
     return taken;
   }
 
+  /** False: this writer has been stopped. Lines that the store will never take are lost, and it says so. */
   async function persist(taken: readonly Waiting[]): Promise<boolean> {
-    let prepared: Prepared | null = null;
+    try {
+      const known = await retrying(() => totalsOf(taken));
+      return known !== null && (await store(prepare(taken, known)));
+    } catch (error) {
+      return lost(error, taken.length);
+    }
+  }
+
+  async function store(prepared: Prepared): Promise<boolean> {
+    try {
+      return (await retrying(() => insert(prepared))) !== null;
+    } catch (error) {
+      if (error instanceof DeposedError || prepared.totals.length === 1) return lost(error, prepared.lines.length);
+      // One assignment's lines must not take the others' with them.
+      for (const total of prepared.totals) {
+        const lines = prepared.lines.filter((line) => line.assignment_id === total.assignment_id);
+        if (!(await store({ lines, totals: [total] }))) return false;
+      }
+      return true;
+    }
+  }
+
+  /** Whether to go on. */
+  function lost(error: unknown, lines: number): boolean {
+    if (error instanceof DeposedError) {
+      stopped.abort(error);
+      options.onDeposed?.(error);
+      return false;
+    }
+    // Losing lines is better than losing the plane; they are counted as refused by nobody, so say it loudly.
+    log.error({ err: error, lines }, 'log lines could not be stored');
+    return true;
+  }
+
+  /** Tries until the store answers; null when the writer was stopped. */
+  async function retrying<T>(work: () => Promise<T>): Promise<T | null> {
     for (let tries = 0; !stopped.signal.aborted; tries++) {
       try {
-        prepared ??= await prepare(taken);
-        if (prepared.lines.length > 0 || prepared.totals.length > 0) await insert(prepared);
-        return true;
+        return await work();
       } catch (error) {
-        if (!isTransient(error)) {
-          // Losing lines is better than losing the plane; they are counted as refused by nobody, so say it loudly.
-          log.error({ err: error, lines: taken.length }, 'log lines could not be stored');
-          return true;
-        }
+        if (!isTransient(error)) throw error;
         await sleep(clock, backoffMs(RETRY, tries, options.fraction()), stopped.signal).catch(() => {});
       }
     }
-    return false;
+    return null;
+  }
+
+  /** Of every assignment in `taken`. Nothing is counted yet: this may fail, and is then done again. */
+  async function totalsOf(taken: readonly Waiting[]): Promise<Map<string, Total>> {
+    const known = new Map<string, Total>();
+    for (const { lines } of taken) {
+      if (!known.has(lines.assignmentId)) known.set(lines.assignmentId, await totalOf(lines));
+    }
+    return known;
   }
 
   /** Drops what was stored before and cuts what is over the limit. Done once, however often the write is tried. */
-  async function prepare(taken: readonly Waiting[]): Promise<Prepared> {
-    const prepared: Prepared = { lines: [], totals: [] };
+  function prepare(taken: readonly Waiting[], known: ReadonlyMap<string, Total>): Prepared {
+    const rows: LineRow[] = [];
     const touched = new Map<string, { total: Total; runId: string }>();
     for (const { lines } of taken) {
-      const total = await totalOf(lines);
+      const total = known.get(lines.assignmentId) as Total;
       touched.set(lines.assignmentId, { total, runId: lines.runId });
       lines.lines.forEach((line, index) => {
         const number = lines.firstLineNumber + index;
-        if (number <= total.lastLine) return;
-        total.lastLine = number;
-        const bytes = utf8Bytes(line.text);
-        if (total.storedBytes + bytes > options.bytesPerAttemptMax) {
-          total.cutBytes += bytes;
-          return;
-        }
-        total.storedBytes += bytes;
-        prepared.lines.push(lineRow(lines, number, line));
+        if (isNew(total, number) && fits(total, line)) rows.push(lineRow(lines, number, line));
       });
     }
-    for (const [assignmentId, { total, runId }] of touched) {
-      prepared.totals.push({ assignment_id: assignmentId, run_id: runId, stored_bytes: total.storedBytes, cut_bytes: total.cutBytes });
-    }
-    return prepared;
+    const totals = [...touched].map(([assignmentId, { total, runId }]) => {
+      return { assignment_id: assignmentId, run_id: runId, stored_bytes: total.storedBytes, cut_bytes: total.cutBytes };
+    });
+    return { lines: rows, totals };
+  }
+
+  /** Counts the line, as stored or as cut. */
+  function fits(total: Total, line: LogEntry): boolean {
+    const bytes = utf8Bytes(line.text);
+    const stays = total.storedBytes + bytes <= options.bytesPerAttemptMax;
+    if (stays) total.storedBytes += bytes;
+    else total.cutBytes += bytes;
+    return stays;
   }
 
   async function totalOf(lines: LogLines): Promise<Total> {
     const known = totals.get(lines.assignmentId);
     if (known) return known;
-    const total = lines.firstLineNumber === 1 ? { storedBytes: 0, cutBytes: 0, lastLine: 0 } : await readTotal(lines.assignmentId);
+    const total = lines.firstLineNumber === 1 ? { storedBytes: 0, cutBytes: 0, lastLine: 0, gaps: [] } : await readTotal(lines.assignmentId);
     totals.set(lines.assignmentId, total);
     const oldest = totals.size > TOTALS_MAX ? totals.keys().next().value : undefined;
     if (oldest !== undefined) totals.delete(oldest);
@@ -151,18 +222,23 @@ export function createLogWriter(options: LogWriterOptions): LogWriter {
       SELECT coalesce(max(t.stored_bytes), 0)::float8 AS stored, coalesce(max(t.cut_bytes), 0)::float8 AS cut,
         (SELECT coalesce(max(line_number), 0)::float8 FROM step_logs WHERE assignment_id = ${assignmentId}) AS last
       FROM step_log_totals t WHERE t.assignment_id = ${assignmentId}`;
-    return { storedBytes: row?.stored ?? 0, cutBytes: row?.cut ?? 0, lastLine: row?.last ?? 0 };
+    return { storedBytes: row?.stored ?? 0, cutBytes: row?.cut ?? 0, lastLine: row?.last ?? 0, gaps: [] };
   }
 
   async function insert(prepared: Prepared): Promise<void> {
-    await sql.unsafe(INSERT_LINES, [epoch, JSON.stringify(prepared.lines), JSON.stringify(prepared.totals)], { prepare: true });
+    const values = [epoch, JSON.stringify(prepared.lines), JSON.stringify(prepared.totals)];
+    const [answer] = await sql.unsafe<{ guarded: number }[]>(INSERT_LINES, values, { prepare: true });
+    if (answer?.guarded !== 1) throw new DeposedError(`log lines of epoch ${epoch} were refused: another epoch has begun`);
   }
 
   return {
     add(lines, settle) {
+      if (stopped.signal.aborted) return;
       waiting.push({ lines, settle });
+      waitingLength += lengthOf(lines);
       pumping ??= pump();
     },
+    isFull: () => waitingLength >= WAITING_LENGTH_MAX,
     async settled() {
       while (pumping !== null) await pumping;
     },
@@ -170,9 +246,31 @@ export function createLogWriter(options: LogWriterOptions): LogWriter {
   };
 }
 
+function lengthOf({ lines }: LogLines): number {
+  let length = 0;
+  for (const { text } of lines) length += text.length + LINE_LENGTH_MIN;
+  return length;
+}
+
+/** Whether the line did not come before; from now on it did. */
+function isNew(total: Total, number: number): boolean {
+  const { lastLine, gaps } = total;
+  if (number > lastLine) {
+    if (number > lastLine + 1) gaps.push({ from: lastLine + 1, to: number - 1 });
+    if (gaps.length > GAPS_MAX) gaps.shift();
+    total.lastLine = number;
+    return true;
+  }
+  const gap = gaps.find(({ from, to }) => from <= number && number <= to);
+  if (gap === undefined) return false;
+  const rest = [{ from: gap.from, to: number - 1 }, { from: number + 1, to: gap.to }].filter(({ from, to }) => from <= to);
+  gaps.splice(gaps.indexOf(gap), 1, ...rest);
+  return true;
+}
+
 interface Prepared {
-  readonly lines: LineRow[];
-  readonly totals: { assignment_id: string; run_id: string; stored_bytes: number; cut_bytes: number }[];
+  readonly lines: readonly LineRow[];
+  readonly totals: readonly { assignment_id: string; run_id: string; stored_bytes: number; cut_bytes: number }[];
 }
 
 interface LineRow {
@@ -210,8 +308,11 @@ const INSERT_LINES = `
       attempt integer, line_ms float8, level smallint, text text)
     ORDER BY r.run_id, r.attempt, r.line_number
     ON CONFLICT (assignment_id, line_number) DO NOTHING
+  ),
+  totals AS (
+    INSERT INTO step_log_totals (assignment_id, run_id, stored_bytes, cut_bytes)
+    SELECT r.assignment_id, r.run_id, r.stored_bytes, r.cut_bytes
+    FROM guard, json_to_recordset($3::text::json) AS r(assignment_id uuid, run_id uuid, stored_bytes bigint, cut_bytes bigint)
+    ON CONFLICT (assignment_id) DO UPDATE SET stored_bytes = excluded.stored_bytes, cut_bytes = excluded.cut_bytes
   )
-  INSERT INTO step_log_totals (assignment_id, run_id, stored_bytes, cut_bytes)
-  SELECT r.assignment_id, r.run_id, r.stored_bytes, r.cut_bytes
-  FROM guard, json_to_recordset($3::text::json) AS r(assignment_id uuid, run_id uuid, stored_bytes bigint, cut_bytes bigint)
-  ON CONFLICT (assignment_id) DO UPDATE SET stored_bytes = excluded.stored_bytes, cut_bytes = excluded.cut_bytes`;
+  SELECT count(*)::int AS guarded FROM guard`;

@@ -8,16 +8,21 @@ const CONNECTION_CODES = new Set([
   'CONNECTION_ENDED',
   'CONNECTION_DESTROYED',
   'CONNECT_TIMEOUT',
+  'ECONNABORTED',
   'ECONNREFUSED',
   'ECONNRESET',
   'EPIPE',
   'ETIMEDOUT',
+  'EHOSTDOWN',
   'EHOSTUNREACH',
+  'ENETDOWN',
   'ENETUNREACH',
   'ENOTFOUND',
   'EAI_AGAIN',
   // The socket's file is gone while the server restarts.
   'ENOENT',
+  // Its queue of connections is full.
+  'EAGAIN',
 ]);
 
 export function isTransient(error: unknown): boolean {

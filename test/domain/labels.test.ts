@@ -27,7 +27,11 @@ const COMPARATORS: Comparator[] = [
   'NOT_EXISTS',
 ];
 
-function matches(has: LabelValue | undefined, comparator: Comparator, needs: LabelValue | LabelValue[] | null): boolean {
+function matches(
+  has: LabelValue | undefined,
+  comparator: Comparator,
+  needs: LabelValue | LabelValue[] | null,
+): boolean {
   const labels: Labels = has === undefined ? new Map() : new Map([['memory', has]]);
   const operands = Array.isArray(needs) ? { value: null, values: needs } : { value: needs, values: [] };
   return labelMatches(labels, { key: 'memory', comparator, ...operands, required: true, weight: 100 });
@@ -62,17 +66,26 @@ describe('each comparator at and around its boundary', () => {
   });
 
   it('never matches a missing key, except NOT_EXISTS', () => {
-    const matching = COMPARATORS.filter((comparator) => matches(undefined, comparator, comparator.endsWith('IN') ? [1] : 1));
+    const matching = COMPARATORS.filter((comparator) =>
+      matches(undefined, comparator, comparator.endsWith('IN') ? [1] : 1),
+    );
     expect(matching).toEqual(['NOT_EXISTS']);
   });
 
   it('reads the key it names, and no other', () => {
-    const labels: Labels = new Map<string, LabelValue>([['disk', 256], ['Memory', 256]]);
-    expect(labelMatches(labels, { key: 'memory', comparator: 'EQUAL', value: 256, values: [], required: true, weight: 1 })).toBe(false);
+    const labels: Labels = new Map<string, LabelValue>([
+      ['disk', 256],
+      ['Memory', 256],
+    ]);
+    expect(
+      labelMatches(labels, { key: 'memory', comparator: 'EQUAL', value: 256, values: [], required: true, weight: 1 }),
+    ).toBe(false);
   });
 
   it('lets several desired labels of one key make a range', () => {
-    const inside = [255, 256, 257, 1023, 1024].filter((has) => matches(has, 'GREATER_THAN', 256) && matches(has, 'LESS_THAN', 1024));
+    const inside = [255, 256, 257, 1023, 1024].filter(
+      (has) => matches(has, 'GREATER_THAN', 256) && matches(has, 'LESS_THAN', 1024),
+    );
     expect(inside).toEqual([257, 1023]);
   });
 });
@@ -107,10 +120,14 @@ describe('comparators belong together', () => {
 
   it('IN and NOT_IN say what a list of EQUAL and NOT_EQUAL would', () => {
     fc.assert(
-      fc.property(fc.oneof(fc.integer({ min: 0, max: 5 }), fc.constantFrom('0', '1')), fc.array(fc.integer({ min: 0, max: 5 }), { minLength: 1 }), (has, list) => {
-        expect(matches(has, 'IN', list)).toBe(list.some((value) => matches(has, 'EQUAL', value)));
-        expect(matches(has, 'NOT_IN', list)).toBe(list.every((value) => matches(has, 'NOT_EQUAL', value)));
-      }),
+      fc.property(
+        fc.oneof(fc.integer({ min: 0, max: 5 }), fc.constantFrom('0', '1')),
+        fc.array(fc.integer({ min: 0, max: 5 }), { minLength: 1 }),
+        (has, list) => {
+          expect(matches(has, 'IN', list)).toBe(list.some((value) => matches(has, 'EQUAL', value)));
+          expect(matches(has, 'NOT_IN', list)).toBe(list.every((value) => matches(has, 'NOT_EQUAL', value)));
+        },
+      ),
     );
   });
 
@@ -129,12 +146,19 @@ function refusal(value: unknown): Refusal {
 }
 
 describe('mergeLabels', () => {
-  const merge = (labels: Record<string, LabelValue>, patch: Record<string, LabelValue | null>, limits = DEFAULT_LIMITS) =>
-    mergeLabels('labels', new Map(Object.entries(labels)), new Map(Object.entries(patch)), limits);
+  const merge = (
+    labels: Record<string, LabelValue>,
+    patch: Record<string, LabelValue | null>,
+    limits = DEFAULT_LIMITS,
+  ) => mergeLabels('labels', new Map(Object.entries(labels)), new Map(Object.entries(patch)), limits);
 
   it('merges key by key, and null removes', () => {
     expect(merge({ a: 1, b: 'x', c: 3 }, { b: 'y', c: null, d: 4, never: null })).toEqual(
-      new Map<string, LabelValue>([['a', 1], ['b', 'y'], ['d', 4]]),
+      new Map<string, LabelValue>([
+        ['a', 1],
+        ['b', 'y'],
+        ['d', 4],
+      ]),
     );
   });
 
@@ -146,15 +170,28 @@ describe('mergeLabels', () => {
 
   it('counts the merged set, not the patch', () => {
     const limits = { ...DEFAULT_LIMITS, labelsPerWorkerMax: 2 };
-    expect(merge({ a: 1, b: 2 }, { c: 3, a: null }, limits)).toEqual(new Map([['b', 2], ['c', 3]]));
+    expect(merge({ a: 1, b: 2 }, { c: 3, a: null }, limits)).toEqual(
+      new Map([
+        ['b', 2],
+        ['c', 3],
+      ]),
+    );
     const refused = refusal(merge({ a: 1, b: 2 }, { c: 3 }, limits));
-    expect(refused).toMatchObject({ refused: 'LIMIT_EXCEEDED', metadata: { field: 'labels', actual: '3', limit: '2' } });
+    expect(refused).toMatchObject({
+      refused: 'LIMIT_EXCEEDED',
+      metadata: { field: 'labels', actual: '3', limit: '2' },
+    });
     expect(refused.message).toContain('3 labels, the limit is 2');
   });
 
   it.each<[string, Record<string, LabelValue | null>, string, string]>([
     ['NaN', { load: Number.NaN }, 'INVALID_LABEL', 'labels["load"]: NaN is not a finite number'],
-    ['infinity', { load: Number.NEGATIVE_INFINITY }, 'INVALID_LABEL', 'labels["load"]: -Infinity is not a finite number'],
+    [
+      'infinity',
+      { load: Number.NEGATIVE_INFINITY },
+      'INVALID_LABEL',
+      'labels["load"]: -Infinity is not a finite number',
+    ],
     ['an empty key', { '': 1 }, 'INVALID_LABEL', 'the key is empty'],
     ['an empty key to be removed', { '': null }, 'INVALID_LABEL', 'the key is empty'],
     ['U+0000 in a key', { 'a\u0000b': 1 }, 'INVALID_LABEL', 'U+0000'],
@@ -180,15 +217,34 @@ describe('mergeLabels', () => {
 
 describe('parseDesiredLabel', () => {
   const parse = (draft: Partial<DesiredLabelDraft>) =>
-    parseDesiredLabel('desired_labels[2]', { key: 'memory', comparator: 'EQUAL', values: [], ...draft }, DEFAULT_LIMITS);
+    parseDesiredLabel(
+      'desired_labels[2]',
+      { key: 'memory', comparator: 'EQUAL', values: [], ...draft },
+      DEFAULT_LIMITS,
+    );
 
   it('fills in the defaults: required, weight 100', () => {
-    expect(parse({ value: 1 })).toEqual({ key: 'memory', comparator: 'EQUAL', value: 1, values: [], required: true, weight: 100 });
-    expect(parse({ comparator: 'IN', values: ['a'], required: false, weight: -5 })).toMatchObject({ value: null, required: false, weight: -5 });
+    expect(parse({ value: 1 })).toEqual({
+      key: 'memory',
+      comparator: 'EQUAL',
+      value: 1,
+      values: [],
+      required: true,
+      weight: 100,
+    });
+    expect(parse({ comparator: 'IN', values: ['a'], required: false, weight: -5 })).toMatchObject({
+      value: null,
+      required: false,
+      weight: -5,
+    });
   });
 
   it.each<[string, Partial<DesiredLabelDraft>, string]>([
-    ['an order comparator on a string', { comparator: 'GREATER_THAN', value: '256' }, 'compares numbers, value is the string "256"'],
+    [
+      'an order comparator on a string',
+      { comparator: 'GREATER_THAN', value: '256' },
+      'compares numbers, value is the string "256"',
+    ],
     ['the other order comparators on a string', { comparator: 'LESS_THAN_OR_EQUAL', value: '' }, 'compares numbers'],
     ['a value that is neither string nor number', { value: null }, 'string or a finite number'],
     ['NaN', { value: Number.NaN }, 'NaN is not a finite number'],

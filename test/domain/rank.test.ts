@@ -39,14 +39,24 @@ function order(workers: Record<string, RankedWorker>, desired: DesiredLabel[], r
 }
 
 describe('rank', () => {
-  const desired = [optional('big', 90), optional('a', 60), optional('b', 60), optional('bad', -50), optional('worse', -80)];
+  const desired = [
+    optional('big', 90),
+    optional('a', 60),
+    optional('b', 60),
+    optional('bad', -50),
+    optional('worse', -80),
+  ];
 
   it('prefers the highest single weight to a higher sum', () => {
-    expect(order({ sum: worker({ labels: ['a', 'b'] }), single: worker({ labels: ['big'], number: 2 }) }, desired)).toEqual(['single', 'sum']);
+    expect(
+      order({ sum: worker({ labels: ['a', 'b'] }), single: worker({ labels: ['big'], number: 2 }) }, desired),
+    ).toEqual(['single', 'sum']);
   });
 
   it('breaks a tie of the highest by the sum', () => {
-    expect(order({ one: worker({ labels: ['big'] }), two: worker({ labels: ['big', 'a'], number: 2 }) }, desired)).toEqual(['two', 'one']);
+    expect(
+      order({ one: worker({ labels: ['big'] }), two: worker({ labels: ['big', 'a'], number: 2 }) }, desired),
+    ).toEqual(['two', 'one']);
   });
 
   it('lets negative weights push down only', () => {
@@ -60,9 +70,18 @@ describe('rank', () => {
     expect(order(workers, desired)).toEqual(['good', 'mixed', 'none', 'bad', 'worse']);
   });
 
+  it('compares the highest single weight also where all are negative', () => {
+    const weights = [optional('slight', -10), optional('heavy', -60), optional('middling', -20)];
+    const workers = { one: worker({ labels: ['middling'] }), two: worker({ labels: ['slight', 'heavy'], number: 2 }) };
+    expect(order(workers, weights)).toEqual(['two', 'one']);
+  });
+
   it('ignores the weights of required labels', () => {
     const required = { ...optional('big', 1000), required: true };
-    expect(order({ has: worker({ labels: ['big'], number: 2 }), hasNot: worker() }, [required])).toEqual(['hasNot', 'has']);
+    expect(order({ has: worker({ labels: ['big'], number: 2 }), hasNot: worker() }, [required])).toEqual([
+      'hasNot',
+      'has',
+    ]);
   });
 
   it('puts tags that cover before the worker without tags', () => {
@@ -77,7 +96,11 @@ describe('rank', () => {
   });
 
   it('then the one whose last assignment is longest ago; never is longest', () => {
-    const workers = { late: worker({ last: 7 }), early: worker({ last: 3, number: 2 }), never: worker({ last: 0, number: 3 }) };
+    const workers = {
+      late: worker({ last: 7 }),
+      early: worker({ last: 3, number: 2 }),
+      never: worker({ last: 0, number: 3 }),
+    };
     expect(order(workers, [])).toEqual(['never', 'early', 'late']);
   });
 

@@ -14,7 +14,14 @@ describe('retry', () => {
   const policy = { ...RETRY_DEFAULT, attemptsMax: 5, initialBackoffMs: 100, backoffFactor: 3, backoffMsMax: 1_000 };
 
   it('multiplies up to the maximum, and stops with the attempts', () => {
-    expect([1, 2, 3, 4, 5, 6].map((failures) => retryDelayMs(policy, failures, true))).toEqual([100, 300, 900, 1_000, null, null]);
+    expect([1, 2, 3, 4, 5, 6].map((failures) => retryDelayMs(policy, failures, true))).toEqual([
+      100,
+      300,
+      900,
+      1_000,
+      null,
+      null,
+    ]);
   });
 
   it('stops at once when the failure says so, and by default after the first', () => {
@@ -24,12 +31,21 @@ describe('retry', () => {
 
   it('is a number however many failures there were', () => {
     fc.assert(
-      fc.property(fc.integer({ min: 1, max: 100_000 }), fc.constantFrom(0, 1, 100), fc.constantFrom(1, 2, 10), (failures, initial, factor) => {
-        const delay = retryDelayMs({ ...policy, attemptsMax: 1_000_000, initialBackoffMs: initial, backoffFactor: factor }, failures, true);
-        expect(delay).toBeGreaterThanOrEqual(0);
-        expect(delay).toBeLessThanOrEqual(1_000);
-        if (initial === 0) expect(delay).toBe(0);
-      }),
+      fc.property(
+        fc.integer({ min: 1, max: 100_000 }),
+        fc.constantFrom(0, 1, 100),
+        fc.constantFrom(1, 2, 10),
+        (failures, initial, factor) => {
+          const delay = retryDelayMs(
+            { ...policy, attemptsMax: 1_000_000, initialBackoffMs: initial, backoffFactor: factor },
+            failures,
+            true,
+          );
+          expect(delay).toBeGreaterThanOrEqual(0);
+          expect(delay).toBeLessThanOrEqual(1_000);
+          if (initial === 0) expect(delay).toBe(0);
+        },
+      ),
     );
   });
 
@@ -64,7 +80,9 @@ describe('text', () => {
         expect(utf8Bytes(text)).toBe(Buffer.byteLength(text, 'utf8'));
       }),
     );
-    expect(['', 'a', 'é', '€', '😀', '\ud800', '\ud800x', '\udc00\ud800'].map(utf8Bytes)).toEqual([0, 1, 2, 3, 4, 3, 4, 6]);
+    expect(['', 'a', 'é', '€', '😀', '\ud800', '\ud800x', '\udc00\ud800'].map(utf8Bytes)).toEqual([
+      0, 1, 2, 3, 4, 3, 4, 6,
+    ]);
   });
 
   it('orders by code units', () => {
@@ -102,7 +120,10 @@ describe('feasibility', () => {
   const worker: WorkerFacts = {
     namespace: 'default',
     tags: new Set(['gpu']),
-    labels: new Map<string, string | number>([['memory', 128], ['zone', 'a']]),
+    labels: new Map<string, string | number>([
+      ['memory', 128],
+      ['zone', 'a'],
+    ]),
     actions: new Set(['build']),
     slots: 2,
     slotsUsed: 0,
@@ -128,11 +149,19 @@ describe('feasibility', () => {
   });
 
   it('never fails for an optional label', () => {
-    expect(suits(worker, { ...demand, desired: [desire('zone', 'b', { required: false, weight: -100 })] }, 'LEGACY')).toBe(true);
+    expect(
+      suits(worker, { ...demand, desired: [desire('zone', 'b', { required: false, weight: -100 })] }, 'LEGACY'),
+    ).toBe(true);
   });
 
   it('lists every clause that fails, with both values', () => {
-    const facts = { ...worker, actions: new Set(['train']), slotsUsed: 2, draining: true, notReadyReason: 'DISCONNECTED' };
+    const facts = {
+      ...worker,
+      actions: new Set(['train']),
+      slotsUsed: 2,
+      draining: true,
+      notReadyReason: 'DISCONNECTED',
+    };
     const desired = [
       desire('memory', 256, { comparator: 'GREATER_THAN' }),
       desire('zone', null, { comparator: 'NOT_IN', values: ['a', 'b'] }),
@@ -147,7 +176,12 @@ describe('feasibility', () => {
       { clause: 'SLOT', key: '', has: '2 of 2 in use', needs: 'a free slot' },
       { clause: 'DRAINING', key: '', has: 'draining', needs: 'not draining' },
       { clause: 'NOT_READY', key: '', has: 'DISCONNECTED', needs: 'a live, ready session' },
-      { clause: 'RETURNED_BEFORE', key: '', has: 'returned or did not accept this step', needs: 'a change of its own, or some time' },
+      {
+        clause: 'RETURNED_BEFORE',
+        key: '',
+        has: 'returned or did not accept this step',
+        needs: 'a change of its own, or some time',
+      },
     ]);
   });
 
@@ -161,11 +195,16 @@ describe('feasibility', () => {
       notReadyReason: fc.constantFrom(null, 'BACK_PRESSURE'),
     });
     fc.assert(
-      fc.property(facts, fc.constantFrom<'LEGACY' | 'STRICT'>('LEGACY', 'STRICT'), fc.constantFrom(127, 128), (some, mode, memory) => {
-        const one = { ...worker, ...some };
-        const asks = { ...demand, desired: [desire('memory', memory, { comparator: 'GREATER_THAN_OR_EQUAL' })] };
-        expect(failedClauses(one, asks, mode, false).length === 0).toBe(suits(one, asks, mode) && isOpen(one));
-      }),
+      fc.property(
+        facts,
+        fc.constantFrom<'LEGACY' | 'STRICT'>('LEGACY', 'STRICT'),
+        fc.constantFrom(127, 128),
+        (some, mode, memory) => {
+          const one = { ...worker, ...some };
+          const asks = { ...demand, desired: [desire('memory', memory, { comparator: 'GREATER_THAN_OR_EQUAL' })] };
+          expect(failedClauses(one, asks, mode, false).length === 0).toBe(suits(one, asks, mode) && isOpen(one));
+        },
+      ),
     );
   });
 });

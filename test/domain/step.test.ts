@@ -5,7 +5,20 @@ import { nextStepState, type StepEvent, type StepState, stepEnded } from '../../
 
 const ENDED: StepState[] = ['SUCCEEDED', 'FAILED', 'CRASHED', 'TIMED_OUT', 'CANCELLED', 'SKIPPED'];
 const STATES: StepState[] = ['BLOCKED', 'PENDING', 'ASSIGNED', 'RUNNING', ...ENDED];
-const EVENTS: StepEvent[] = ['READY', 'ASSIGN', 'ACCEPT', 'RETURN', 'RETRY', 'BACK_OFF', 'SUCCEED', 'FAIL', 'CRASH', 'TIME_OUT', 'CANCEL', 'SKIP'];
+const EVENTS: StepEvent[] = [
+  'READY',
+  'ASSIGN',
+  'ACCEPT',
+  'RETURN',
+  'RETRY',
+  'BACK_OFF',
+  'SUCCEED',
+  'FAIL',
+  'CRASH',
+  'TIME_OUT',
+  'CANCEL',
+  'SKIP',
+];
 
 /** The whole life of a step, written down a second time. */
 const LIFE = `
@@ -39,7 +52,12 @@ describe('the life of a step', () => {
         return isRefusal(next) ? [] : [`${state} ${event} ${next}`];
       }),
     );
-    expect(taken.sort()).toEqual(LIFE.trim().split('\n').map((line) => line.trim()).sort());
+    expect(taken.sort()).toEqual(
+      LIFE.trim()
+        .split('\n')
+        .map((line) => line.trim())
+        .sort(),
+    );
   });
 
   test.each(ENDED)('%s takes nothing more, and says so', (state) => {
@@ -65,7 +83,12 @@ describe('the state of a run', () => {
     ['one step left', [step('SUCCEEDED', 1, true), step('PENDING')], false, 'RUNNING'],
     ['a failed step does not end the others', [step('FAILED', 1, true), step('RUNNING', 0, true)], false, 'RUNNING'],
     ['all succeeded', [step('SUCCEEDED', 1, true), step('SUCCEEDED', 2, true)], false, 'SUCCEEDED'],
-    ['the first to end badly decides', [step('FAILED', 3, true), step('TIMED_OUT', 2), step('SUCCEEDED', 1, true)], false, 'TIMED_OUT'],
+    [
+      'the first to end badly decides',
+      [step('FAILED', 3, true), step('TIMED_OUT', 2), step('SUCCEEDED', 1, true)],
+      false,
+      'TIMED_OUT',
+    ],
     ['skipped never decides', [step('SKIPPED', 1), step('CRASHED', 2, true)], false, 'CRASHED'],
     ['only skipped ones', [step('SKIPPED', 1)], false, 'SUCCEEDED'],
     ['cancelled, whatever the steps were', [step('FAILED', 1, true), step('SUCCEEDED', 2, true)], true, 'CANCELLED'],
@@ -75,9 +98,10 @@ describe('the state of a run', () => {
   });
 
   it('has ended in all states but two', () => {
-    expect((['PENDING', 'RUNNING', 'SUCCEEDED', 'FAILED', 'CRASHED', 'TIMED_OUT', 'CANCELLED'] as const).filter((state) => !runEnded(state))).toEqual([
-      'PENDING',
-      'RUNNING',
-    ]);
+    expect(
+      (['PENDING', 'RUNNING', 'SUCCEEDED', 'FAILED', 'CRASHED', 'TIMED_OUT', 'CANCELLED'] as const).filter(
+        (state) => !runEnded(state),
+      ),
+    ).toEqual(['PENDING', 'RUNNING']);
   });
 });

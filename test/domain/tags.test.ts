@@ -77,7 +77,10 @@ describe('parseTags', () => {
     ['U+0000', 'a\u0000', 'INVALID_FIELD'],
     ['more than 256 bytes', 'é'.repeat(129), 'LIMIT_EXCEEDED'],
   ])('refuses %s', (_what, tag, reason) => {
-    expect(parseTags('tags', ['gpu', tag], 64, DEFAULT_LIMITS)).toMatchObject({ refused: reason, metadata: { field: 'tags' } });
+    expect(parseTags('tags', ['gpu', tag], 64, DEFAULT_LIMITS)).toMatchObject({
+      refused: reason,
+      metadata: { field: 'tags' },
+    });
   });
 });
 

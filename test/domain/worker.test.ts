@@ -7,12 +7,15 @@ describe('names', () => {
     expect(checkWorkerName('name', name)).toBeNull();
   });
 
-  test.each(['', 'ab', 'x'.repeat(129), ' abc', '-abc', '.abc', '_abc', 'a/b/c', 'abc\n', 'añb', 'abc\u0000'])('refuses %j', (name) => {
-    const refused = checkWorkerName('hello.name', name);
-    expect(refused).toMatchObject({ refused: 'INVALID_NAME', metadata: { field: 'hello.name' } });
-    expect(refused?.message).toContain('3 to 128 characters');
-    expect(refused?.message.length).toBeLessThan(200);
-  });
+  test.each(['', 'ab', 'x'.repeat(129), ' abc', '-abc', '.abc', '_abc', 'a/b/c', 'abc\n', 'añb', 'abc\u0000'])(
+    'refuses %j',
+    (name) => {
+      const refused = checkWorkerName('hello.name', name);
+      expect(refused).toMatchObject({ refused: 'INVALID_NAME', metadata: { field: 'hello.name' } });
+      expect(refused?.message).toContain('3 to 128 characters');
+      expect(refused?.message.length).toBeLessThan(200);
+    },
+  );
 });
 
 test.each([
@@ -39,7 +42,9 @@ describe('display names', () => {
   it('use all of the words, and the same fraction gives the same name', () => {
     const names = Array.from({ length: 5000 }, (_, index) => displayName(index / 5000));
     expect(new Set(names).size).toBe(5000);
-    expect(names.map((name) => name.split('-')[0]).filter((word, index, all) => all.indexOf(word) === index).length).toBeGreaterThan(40);
+    expect(
+      names.map((name) => name.split('-')[0]).filter((word, index, all) => all.indexOf(word) === index).length,
+    ).toBeGreaterThan(40);
     expect(displayName(0.25)).toBe(displayName(0.25));
     expect(displayName(1 - Number.EPSILON)).toMatch(/-999$/);
   });

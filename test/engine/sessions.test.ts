@@ -7,7 +7,8 @@ beforeEach(() => {
   yard = createYard();
 });
 
-const stateOf = (workerId: string) => yard.take({ kind: 'read_worker', namespace: 'default', workerId, name: '' }).state;
+const stateOf = (workerId: string) =>
+  yard.take({ kind: 'read_worker', namespace: 'default', workerId, name: '' }).state;
 
 describe('who a hello means', () => {
   it('a name: registered on first use, the same worker afterwards', () => {
@@ -15,13 +16,28 @@ describe('who a hello means', () => {
     first.goodbye();
     const second = yard.hello({ name: 'alpha' });
     expect(second.workerId).toBe(first.workerId);
-    expect(second.opened.worker).toMatchObject({ tags: ['gpu'], state: 'IDLE', slots: 1, nickname: 'anonymous', defaultWorker: false });
+    expect(second.opened.worker).toMatchObject({
+      tags: ['gpu'],
+      state: 'IDLE',
+      slots: 1,
+      nickname: 'anonymous',
+      defaultWorker: false,
+    });
   });
 
   it('an id, with or without its name', () => {
-    const { worker } = yard.take({ kind: 'register_worker', namespace: 'default', name: 'alpha', tags: [], nickname: 'Al' });
+    const { worker } = yard.take({
+      kind: 'register_worker',
+      namespace: 'default',
+      name: 'alpha',
+      tags: [],
+      nickname: 'Al',
+    });
     expect(worker.state).toBe('OFFLINE');
-    expect(yard.hello({ workerId: worker.workerId, name: 'alpha' }).opened.worker).toMatchObject({ name: 'alpha', nickname: 'Al' });
+    expect(yard.hello({ workerId: worker.workerId, name: 'alpha' }).opened.worker).toMatchObject({
+      name: 'alpha',
+      nickname: 'Al',
+    });
     expect(yard.hello({ workerId: worker.workerId }).workerId).toBe(worker.workerId);
   });
 
@@ -71,7 +87,12 @@ describe('a hello that is refused changes nothing', () => {
     ['an unknown id', { workerId: 'nobody' }, 'WORKER_NOT_FOUND', 'nobody'],
     ['an unknown namespace', { namespace: 'nowhere' }, 'NAMESPACE_NOT_FOUND', 'nowhere'],
     ['a bad name', { name: '-' }, 'INVALID_NAME', '"-"'],
-    ['other tags', { name: 'alpha', tags: ['cpu'] }, 'TAGS_DIFFER', 'registered with the tags a100, gpu, the hello says cpu'],
+    [
+      'other tags',
+      { name: 'alpha', tags: ['cpu'] },
+      'TAGS_DIFFER',
+      'registered with the tags a100, gpu, the hello says cpu',
+    ],
     ['tags of nobody', { tags: ['gpu'] }, 'TAGS_WITHOUT_IDENTITY', 'hello.tags'],
     ['too many slots', { name: 'beta', slots: 10_001 }, 'LIMIT_EXCEEDED', 'has 10001 slots, the limit is 10000'],
     ['a bad label', { name: 'beta', labels: { load: Number.NaN } }, 'INVALID_LABEL', 'hello.labels["load"]'],
@@ -118,7 +139,10 @@ describe('a new process under the same name', () => {
     const fresh = yard.hello({ name: 'alpha', slots: 2, actions: [] });
     expect(yard.effects[0]).toMatchObject({ kind: 'evict', connection: old.connection, reason: 'SUPERSEDED' });
     expect(fresh.opened.worker.assignments).toEqual([]);
-    expect([accepted, offered].map((run) => [yard.step(run).state, yard.step(run).losses])).toEqual([['PENDING', 1], ['PENDING', 0]]);
+    expect([accepted, offered].map((run) => [yard.step(run).state, yard.step(run).losses])).toEqual([
+      ['PENDING', 1],
+      ['PENDING', 0],
+    ]);
     expect(yard.store.attempts.map((attempt) => attempt.outcome)).toEqual(['SUPERSEDED', 'SUPERSEDED']);
   });
 
@@ -130,8 +154,14 @@ describe('a new process under the same name', () => {
     const fresh = yard.hello({ name: 'alpha' });
     expect(yard.holder(run)).toBe('alpha');
     expect(yard.assignmentId(run)).not.toBe(before);
-    expect(yard.effects.at(-1)).toMatchObject({ kind: 'run_step', connection: fresh.connection, offer: { runId: run, attempt: 2 } });
-    expect(yard.refuse({ kind: 'accept_step', connection: old.connection, assignmentId: before }).refused).toBe('STALE_SESSION');
+    expect(yard.effects.at(-1)).toMatchObject({
+      kind: 'run_step',
+      connection: fresh.connection,
+      offer: { runId: run, attempt: 2 },
+    });
+    expect(yard.refuse({ kind: 'accept_step', connection: old.connection, assignmentId: before }).refused).toBe(
+      'STALE_SESSION',
+    );
   });
 });
 
@@ -145,7 +175,11 @@ describe('a lost stream', () => {
     yard.advance(yard.times.reconnectGraceMs - 1);
     expect(yard.holder(run)).toBe('alpha');
     const back = alpha.resume([run]);
-    expect(back.opened).toMatchObject({ resumed: true, keptAssignmentIds: [yard.assignmentId(run)], droppedAssignmentIds: [] });
+    expect(back.opened).toMatchObject({
+      resumed: true,
+      keptAssignmentIds: [yard.assignmentId(run)],
+      droppedAssignmentIds: [],
+    });
     yard.advance(yard.times.reconnectGraceMs);
     expect(yard.step(run).state).toBe('RUNNING');
     back.succeed(run);
@@ -216,7 +250,10 @@ describe('resuming', () => {
     const back = alpha.resume([kept, cancelledAssignment], { actions: [] });
     expect(back.opened.keptAssignmentIds).toEqual([yard.assignmentId(kept)]);
     expect(back.opened.droppedAssignmentIds).toEqual([cancelledAssignment]);
-    expect([forgotten, neverHad].map((run) => [yard.step(run).state, yard.step(run).losses])).toEqual([['PENDING', 1], ['PENDING', 0]]);
+    expect([forgotten, neverHad].map((run) => [yard.step(run).state, yard.step(run).losses])).toEqual([
+      ['PENDING', 1],
+      ['PENDING', 0],
+    ]);
     // The dropped handler may still run, so its place stays taken until the worker says that it ended.
     expect(back.opened.worker.slotsUsed).toBe(2);
     yard.refuse({ kind: 'confirm_cancel', connection: back.connection, assignmentId: cancelledAssignment });
@@ -230,7 +267,9 @@ describe('resuming', () => {
     const back = alpha.resume([run]);
     expect(yard.effects).toMatchObject([{ kind: 'evict', connection: alpha.connection, reason: 'SUPERSEDED' }]);
     expect(yard.holder(run)).toBe('alpha');
-    expect(yard.refuse({ kind: 'upsert_labels', connection: alpha.connection, patch: new Map() }).refused).toBe('STALE_SESSION');
+    expect(yard.refuse({ kind: 'upsert_labels', connection: alpha.connection, patch: new Map() }).refused).toBe(
+      'STALE_SESSION',
+    );
     yard.take({ kind: 'close_session', connection: alpha.connection, reason: 'CLOSED' });
     expect(yard.worker(alpha.workerId).connection).toBe(back.connection);
   });
@@ -256,7 +295,10 @@ describe('goodbye', () => {
     alpha.accept(accepted);
     const beta = yard.hello({ name: 'beta', slots: 2 });
     alpha.goodbye();
-    expect([accepted, offered].map((run) => [yard.holder(run), yard.step(run).losses])).toEqual([['beta', 0], ['beta', 0]]);
+    expect([accepted, offered].map((run) => [yard.holder(run), yard.step(run).losses])).toEqual([
+      ['beta', 0],
+      ['beta', 0],
+    ]);
     expect(yard.effects.map((effect) => [effect.kind, effect.connection])).toEqual([
       ['run_step', beta.connection],
       ['run_step', beta.connection],
@@ -272,7 +314,7 @@ describe('after the end of everything', () => {
     const alpha = yard.hello({ name: 'alpha', slots: 3 });
     const runs = [
       yard.submit({ executionTimeoutMs: 60_000, progressTimeoutMs: 60_000 }),
-      yard.submit({ retry: { attemptsMax: 2, initialBackoffMs: 1_000 } }),
+      yard.submit({ retry: { attemptsMax: 2, initialBackoffMs: 1_000 }, requestId: 'once' }),
       yard.submit(),
       yard.submit({ action: 'nobody' }),
     ];
@@ -282,17 +324,28 @@ describe('after the end of everything', () => {
     alpha.giveBack(returned);
     alpha.fail(failing);
     alpha.succeed(done);
+    yard.nowMs += 500;
     for (const run of [failing, returned, waiting]) {
       yard.take({ kind: 'cancel_run', namespace: 'default', runId: run, mode: 'ANY', reason: '', stepName: '' });
     }
     alpha.goodbye();
     const { state } = yard.engine;
-    expect(state.timers.size).toBe(0);
-    expect([state.demands, state.demandsByAction, state.openWorkers, state.assignments, state.workersByConnection].map((index) => index.size)).toEqual([
-      0, 0, 0, 0, 0,
-    ]);
-    yard.nowMs += yard.times.endedInMemoryMs;
-    yard.take({ kind: 'read_namespaces' });
-    expect([state.runs.size, state.endedRuns.size, state.endedAssignments.size]).toEqual([0, 0, 0]);
+    expect(
+      [state.demands, state.demandsByAction, state.openWorkers, state.assignments, state.workersByConnection].map(
+        (index) => index.size,
+      ),
+    ).toEqual([0, 0, 0, 0, 0]);
+    expect(state.timers.size).toBe(1);
+    expect(yard.engine.nextDueMs()).toBe(yard.nowMs - 500 + yard.times.endedInMemoryMs);
+    yard.advance(yard.times.endedInMemoryMs - 1_000);
+    expect(state.runs.size).toBe(4);
+    yard.advance(500);
+    expect(state.runs.size).toBe(3);
+    yard.advance(500 + 1_000);
+    expect(
+      [state.runs, state.runsByRequest, state.endedRuns, state.endedAssignments, state.timers].map(
+        (index) => index.size,
+      ),
+    ).toEqual([0, 0, 0, 0, 0]);
   });
 });

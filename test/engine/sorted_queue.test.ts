@@ -8,7 +8,12 @@ interface Item {
   readonly readySequence: number;
 }
 
-type Operation = readonly ['add', Priority] | readonly ['take_first'] | readonly ['take', number] | readonly ['put_back', number] | readonly ['remove_absent'];
+type Operation =
+  | readonly ['add', Priority]
+  | readonly ['take_first']
+  | readonly ['take', number]
+  | readonly ['put_back', number]
+  | readonly ['remove_absent'];
 
 const operation: fc.Arbitrary<Operation> = fc.oneof(
   { weight: 5, arbitrary: fc.tuple(fc.constant('add' as const), fc.constantFrom<Priority>(1, 2, 2, 2, 3, 4)) },
@@ -60,6 +65,9 @@ it('forgets what was taken from the front of a long queue', () => {
   for (const item of items.slice(0, 900)) queue.remove(item);
   const early = items[10] as Item;
   queue.add(early);
-  expect([...queue].map((item) => item.readySequence)).toEqual([11, ...items.slice(900).map((item) => item.readySequence)]);
+  expect([...queue].map((item) => item.readySequence)).toEqual([
+    11,
+    ...items.slice(900).map((item) => item.readySequence),
+  ]);
   expect(queue.remove(items[11] as Item)).toBe(false);
 });

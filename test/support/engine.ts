@@ -4,7 +4,15 @@ import { DEFAULT_LIMITS, DEFAULT_TIMES, type Limits, type Times } from '../../sr
 import { PRIORITY_DEFAULT, type Priority } from '../../src/domain/priority.ts';
 import { isRefusal, type Refusal } from '../../src/domain/refusal.ts';
 import { RETRY_DEFAULT, type RetryPolicy } from '../../src/domain/retry.ts';
-import type { Command, CommandKind, CommandOf, OpenSession, ResultOf, RunDraft, SessionOpened } from '../../src/engine/commands.ts';
+import type {
+  Command,
+  CommandKind,
+  CommandOf,
+  OpenSession,
+  ResultOf,
+  RunDraft,
+  SessionOpened,
+} from '../../src/engine/commands.ts';
 import type { Effect } from '../../src/engine/effects.ts';
 import { createEngine, type Engine, type Outcome } from '../../src/engine/engine.ts';
 import type { LiveRows } from '../../src/engine/restore.ts';
@@ -15,10 +23,14 @@ import { createFakeStore, type FakeStore } from './engine_store.ts';
 export const START_MS = 1_000_000;
 
 /** Ids that count. The number goes first, so that names cut from an id differ as well. */
-export function countingIds(): Ids {
-  let count = 0;
+export function countingIds(after = 0): Ids {
+  let count = after;
   const next = () => String(++count).padStart(8, '0');
-  return { orderedId: () => `${next()}-ordered`, randomId: () => `${next()}-random`, fraction: () => (++count % 1000) / 1000 };
+  return {
+    orderedId: () => `${next()}-ordered`,
+    randomId: () => `${next()}-random`,
+    fraction: () => (++count % 1000) / 1000,
+  };
 }
 
 export interface LabelOptions {
@@ -119,14 +131,16 @@ export function createYard(options: YardOptions = {}): Yard {
   const times = { ...DEFAULT_TIMES, ...options.times };
   const nowMs = options.nowMs ?? START_MS;
   const rows = options.rows ? { rows: options.rows } : {};
+  // What a second engine makes must not be called like what the first one made.
+  const after = options.rows ? 10_000 : 0;
   const engine = createEngine({ limits: { ...DEFAULT_LIMITS, ...options.limits }, times, nowMs, ...rows });
-  const ids = countingIds();
-  let lastNumber = 0;
+  const ids = countingIds(after);
+  let lastNumber = after;
   const number = () => ++lastNumber;
 
   const yard: Yard = {
     engine,
-    store: createFakeStore(),
+    store: createFakeStore(options.rows),
     times,
     nowMs,
     effects: [],
@@ -253,7 +267,9 @@ function openClient(yard: Yard, connection: number, options: HelloOptions): Clie
     close: () => yard.take({ kind: 'close_session', connection, reason: 'CLOSED' }),
     goodbye: () => yard.take({ kind: 'goodbye', connection }),
     resume(heldRunIds, more = {}) {
-      const heldAssignmentIds = heldRunIds.map((runId) => yard.engine.state.runs.get(runId)?.steps[0]?.assignment?.assignmentId ?? runId);
+      const heldAssignmentIds = heldRunIds.map(
+        (runId) => yard.engine.state.runs.get(runId)?.steps[0]?.assignment?.assignmentId ?? runId,
+      );
       return yard.hello({ ...options, labels: null, ...more, workerId, resume: { sessionHash, heldAssignmentIds } });
     },
   };

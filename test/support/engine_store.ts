@@ -13,10 +13,15 @@ export interface FakeStore {
   liveRows(): LiveRows;
 }
 
-export function createFakeStore(): FakeStore {
-  const runs = new Map<string, RunInsertRow>();
-  const workers = new Map<string, WorkerRow>();
-  const namespaces = new Map<string, NamespaceRow>();
+const NO_ROWS: LiveRows = { namespaces: [], workers: [], runs: [] };
+
+/** Holds `rows` from the start: what another engine wrote. */
+export function createFakeStore(rows: LiveRows = NO_ROWS): FakeStore {
+  const runs = new Map<string, RunInsertRow>(
+    rows.runs.map((row) => [row.run_id, { ...row, input: 'null', output: null }]),
+  );
+  const workers = new Map<string, WorkerRow>(rows.workers.map((row) => [row.worker_id, row]));
+  const namespaces = new Map<string, NamespaceRow>(rows.namespaces.map((row) => [row.name, row]));
   const attempts: AttemptRow[] = [];
 
   function writeRun(change: Extract<Change, { table: 'runs' }>): void {
@@ -42,7 +47,9 @@ export function createFakeStore(): FakeStore {
     },
     liveRows() {
       const live = [...runs.values()].filter((row) => row.end_ms === null);
-      return JSON.parse(JSON.stringify({ namespaces: [...namespaces.values()], workers: [...workers.values()], runs: live }));
+      return JSON.parse(
+        JSON.stringify({ namespaces: [...namespaces.values()], workers: [...workers.values()], runs: live }),
+      );
     },
   };
 }

@@ -2,18 +2,14 @@
 import type { JsonValue } from '@bufbuild/protobuf';
 import type { Value } from '@bufbuild/protobuf/wkt';
 import type { Limits } from '../../domain/limits.ts';
-import { type Refusal, refuse, refuseField, refuseLimit } from '../../domain/refusal.ts';
+import { type Refusal, refuseField, refuseLimit } from '../../domain/refusal.ts';
 import { compareText } from '../../domain/text.ts';
 
 /** null when `text` is one well-formed JSON value within the limits. */
 export function checkJsonText(field: string, text: string, limits: Limits): Refusal | null {
   const bytes = Buffer.byteLength(text);
   if (bytes > limits.payloadBytesMax) {
-    return { ...refuse('PAYLOAD_TOO_LARGE', `${field}: has ${bytes} bytes, the limit is ${limits.payloadBytesMax}`, {
-      field,
-      actual: String(bytes),
-      limit: String(limits.payloadBytesMax),
-    }) };
+    return { ...refuseLimit(field, bytes, limits.payloadBytesMax, 'bytes'), refused: 'PAYLOAD_TOO_LARGE' };
   }
   try {
     JSON.parse(text);
@@ -64,6 +60,10 @@ function plainOf(path: string, value: Value, levelsLeft: number, problems: Refus
       return kind.value.values.map((item, index) => plainOf(`${path}[${index}]`, item, levelsLeft - 1, problems));
     case 'structValue': {
       if (levelsLeft === 0) return tooDeep(path, problems);
+      // Decoding takes a key of this name for the object's own prototype.
+      if (Object.getPrototypeOf(kind.value.fields) !== Object.prototype) {
+        problems.push(refuseField('INVALID_FIELD', `${path}.__proto__`, 'is not a usable key'));
+      }
       const entries = Object.entries(kind.value.fields).sort(([a], [b]) => compareText(a, b));
       return Object.fromEntries(entries.map(([key, item]) => [key, plainOf(`${path}.${key}`, item, levelsLeft - 1, problems)]));
     }

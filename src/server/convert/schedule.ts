@@ -5,15 +5,16 @@ import { Priority as WirePriority, type Retry, type StepDefinition as WireStep, 
 import { DeviceKind } from '../../../gen/yardmaster/v1/worker_pb.ts';
 import type { Limits } from '../../domain/limits.ts';
 import { PRIORITY_DEFAULT, type Priority } from '../../domain/priority.ts';
-import { isRefusal, type Refusal, refuse, refuseField, refuseLimit } from '../../domain/refusal.ts';
+import { isRefusal, type Refusal, refuseField, refuseLimit } from '../../domain/refusal.ts';
 import { RETRY_DEFAULT, type RetryPolicy } from '../../domain/retry.ts';
 import { parseTags } from '../../domain/tags.ts';
-import { compareText, hasNul, utf8Bytes } from '../../domain/text.ts';
+import { compareText } from '../../domain/text.ts';
 import type { RunDraft } from '../../engine/commands.ts';
 import type { StepDefinition } from '../../engine/state.ts';
 import { digest } from '../../lib/random.ts';
 import { checkJsonText, jsonTextOf } from './json_text.ts';
 import { readDesiredLabels } from './labels.ts';
+import { checkText } from './text.ts';
 import { durationOrNull } from './time.ts';
 
 /** Everything but the ids, which the caller adds. `path` goes before field names in refusals ('' or 'runs[3].'). */
@@ -114,7 +115,7 @@ function readInput(path: string, request: ScheduleRunRequest, limits: Limits): s
 }
 
 /** Sorted by key: a map has no order on the wire, and the same request must have the same digest. */
-function readMetadata(field: string, metadata: Record<string, string>, limits: Limits): Record<string, string> | Refusal {
+export function readMetadata(field: string, metadata: Record<string, string>, limits: Limits): Record<string, string> | Refusal {
   const entries = Object.entries(metadata).sort(([a], [b]) => compareText(a, b));
   if (entries.length > limits.metadataEntriesMax) return refuseLimit(field, entries.length, limits.metadataEntriesMax, 'entries');
   for (const [key, value] of entries) {
@@ -122,10 +123,4 @@ function readMetadata(field: string, metadata: Record<string, string>, limits: L
     if (bad) return bad;
   }
   return Object.fromEntries(entries);
-}
-
-export function checkText(field: string, text: string, bytesMax: number): Refusal | null {
-  if (hasNul(text)) return refuse('INVALID_FIELD', `${field}: holds U+0000`, { field });
-  const bytes = utf8Bytes(text);
-  return bytes > bytesMax ? refuseLimit(field, bytes, bytesMax, 'bytes') : null;
 }

@@ -1,8 +1,17 @@
 /** Milliseconds inside, Timestamp and Duration on the wire. */
 import { type Duration, durationFromMs, durationMs, type Timestamp, timestampFromMs } from '@bufbuild/protobuf/wkt';
 
+/** Never later than it was: what is asked for from its own time on is found. */
 export function timestamp(ms: number): Timestamp {
-  return timestampFromMs(Math.round(ms));
+  return timestampFromMs(Math.floor(ms));
+}
+
+/** Seconds of the first and last moment a Timestamp may name, the years 1 to 9999; the store holds those, and not all beyond. */
+const SECONDS_MIN = -62_135_596_800n;
+const SECONDS_MAX = 253_402_300_799n;
+
+export function isPossibleTime({ seconds }: Timestamp): boolean {
+  return seconds >= SECONDS_MIN && seconds <= SECONDS_MAX;
 }
 
 /** For a message under construction: nothing when there is no time. */

@@ -4,7 +4,7 @@ import { type MethodDefinition, Metadata, type ServerUnaryCall, type ServerWrita
 import { NAMESPACE_DEFAULT } from '../../engine/namespaces.ts';
 import { type Refusal, refuse } from '../../domain/refusal.ts';
 import type { Log } from '../../lib/log.ts';
-import { RefusedError, refusalOf, statusBytes, statusCode } from '../errors.ts';
+import { bounded, RefusedError, refusalOf, statusBytes, statusCode } from '../errors.ts';
 import type { Caller } from '../rpc/rpc.ts';
 import { checkShape } from '../validate.ts';
 
@@ -48,7 +48,10 @@ function methodDefinition(service: DescService, method: DescMethod): MethodDefin
 }
 
 function notImplemented(method: DescMethod): AnyRpc {
-  return () => Promise.reject(new RefusedError(refuse('NOT_IMPLEMENTED', `${method.name} is not supported by this version`)));
+  // Thrown, not rejected: where a stream is expected nobody would await the promise.
+  return () => {
+    throw new RefusedError(refuse('NOT_IMPLEMENTED', `${method.name} is not supported by this version`));
+  };
 }
 
 /** Aborts when the client has gone; grpc-js cancels a call whose deadline is over as well. */
@@ -109,7 +112,8 @@ function noted(error: unknown, method: DescMethod, log: Log): Refusal {
   return refusalOf(error);
 }
 
-export function statusOf(refusal: Refusal): Partial<StatusObject> & { code: number; details: string } {
+export function statusOf(unbounded: Refusal): Partial<StatusObject> & { code: number; details: string } {
+  const refusal = bounded(unbounded);
   const metadata = new Metadata();
   metadata.set(DETAILS_KEY, Buffer.from(statusBytes(refusal)));
   return { code: statusCode(refusal), details: refusal.message, metadata };

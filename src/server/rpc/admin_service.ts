@@ -1,6 +1,5 @@
 /** AdminService, put together from its groups. */
 import type { AdminService } from '../../../gen/yardmaster/v1/admin_service_pb.ts';
-import { accepted } from '../errors.ts';
 import type { Plane } from '../plane.ts';
 import type { Implementation } from './rpc.ts';
 import { runRpcs } from './runs.ts';
@@ -8,9 +7,4 @@ import { workerRpcs } from './workers.ts';
 
 export function adminService(plane: Plane): Implementation<typeof AdminService> {
   return { ...workerRpcs(plane), ...runRpcs(plane) };
-}
-
-/** Namespaces exist or they do not; asking in one that does not is an error everywhere. */
-export async function checkNamespace(plane: Plane, namespace: string): Promise<void> {
-  accepted(await plane.submit({ kind: 'read_queue_depth', namespace, actions: [''] }));
 }

@@ -13,12 +13,16 @@ export function writePageToken(list: string, after: string): string {
   return Buffer.from(JSON.stringify([list, after])).toString('base64url');
 }
 
+/** Places that tokens hold: a run's id, or a number that counts up. */
+export const RUN_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+export const COUNT = /^[0-9]{1,15}$/;
+
 /** Where the page begins, or null for the first one. */
-export function readPageToken(token: string, list: string): string | null {
+export function readPageToken(token: string, list: string, place: RegExp): string | null {
   if (token === '') return null;
   try {
     const [of, after] = JSON.parse(Buffer.from(token, 'base64url').toString()) as [unknown, unknown];
-    if (of === list && typeof after === 'string') return after;
+    if (of === list && typeof after === 'string' && place.test(after)) return after;
   } catch {
     // Not one of ours; the same answer as for another list's token.
   }

@@ -1,22 +1,23 @@
 /** AdminService: runs. */
-import { timestampMs } from '@bufbuild/protobuf/wkt';
+import { type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
 import { type AdminService, CancelMode, type ListRunsRequest, type ScheduleRunRequest } from '../../../gen/yardmaster/v1/admin_service_pb.ts';
 import type { Run } from '../../../gen/yardmaster/v1/run_pb.ts';
 import type { LogLevel } from '../../../gen/yardmaster/v1/worker_service_pb.ts';
-import { refuse, refuseField, refuseLimit } from '../../domain/refusal.ts';
+import { isRefusal, type Refusal, refuse, refuseField, refuseLimit } from '../../domain/refusal.ts';
 import { parseTags } from '../../domain/tags.ts';
 import type { RunDraft } from '../../engine/commands.ts';
 import type { RunView } from '../../engine/views.ts';
-import { findRequests } from '../../store/queries/find_requests.ts';
 import { listRuns, type RunFilter } from '../../store/queries/list_runs.ts';
 import { readCutBytes, readLogs, type StoredLine } from '../../store/queries/read_logs.ts';
 import { readRun } from '../../store/queries/read_run.ts';
 import { runStateFromWire, writeRun } from '../convert/run.ts';
-import { readScheduleRun } from '../convert/schedule.ts';
-import { timestamp } from '../convert/time.ts';
+import { readMetadata, readScheduleRun } from '../convert/schedule.ts';
+import { checkText } from '../convert/text.ts';
+import { isPossibleTime, timestamp } from '../convert/time.ts';
 import { accepted, RefusedError } from '../errors.ts';
 import type { Plane } from '../plane.ts';
-import { pageSize, readPageToken, writePageToken } from './paging.ts';
+import { checkNamespace } from './namespaces.ts';
+import { COUNT, pageSize, RUN_ID, readPageToken, writePageToken } from './paging.ts';
 import type { Implementation } from './rpc.ts';
 
 export function runRpcs(plane: Plane): Implementation<typeof AdminService> {
@@ -50,18 +51,23 @@ export function runRpcs(plane: Plane): Implementation<typeof AdminService> {
     },
 
     async listRuns(request, { namespace }) {
+      await checkNamespace(plane, namespace);
       const size = pageSize(request.pageSize, limits);
       const found = await listRuns(reads, { ...filterOf(plane, namespace, request), limit: size + 1 });
       const page = found.slice(0, size);
       return {
-        runs: page.map(writeRun),
+        runs: page.map((run) => writeRun({ ...run, steps: run.steps.map((step) => ({ ...step, attempts: [] })) })),
         nextPageToken: found.length > size ? writePageToken('runs', page.at(-1)?.runId ?? '') : '',
       };
     },
 
     async cancelRun({ runId, mode, reason, stepName }, { namespace }) {
+      const bad = checkText('reason', reason, limits.payloadBytesMax);
+      if (bad) throw new RefusedError(bad);
       const engineMode = mode === CancelMode.IF_PENDING ? 'IF_PENDING' : 'ANY';
-      accepted(await plane.submit({ kind: 'cancel_run', namespace, runId, mode: engineMode, reason, stepName }));
+      const cancelled = await plane.submit({ kind: 'cancel_run', namespace, runId, mode: engineMode, reason, stepName });
+      if (isRefusal(cancelled) && cancelled.refused === 'RUN_NOT_FOUND') throw new RefusedError(await endedOrUnknown(plane, namespace, runId));
+      accepted(cancelled);
       return { run: await storedRun(plane, namespace, runId) };
     },
 
@@ -72,7 +78,7 @@ export function runRpcs(plane: Plane): Implementation<typeof AdminService> {
         throw new RefusedError(refuse('STEP_NOT_FOUND', `step_name "${request.stepName}" is not a step of run ${run.runId}`, { step_name: request.stepName }));
       }
       const size = pageSize(request.pageSize, limits);
-      const after = Number(readPageToken(request.pageToken, 'logs') ?? 0);
+      const after = Number(readPageToken(request.pageToken, 'logs', COUNT) ?? 0);
       const found = await readLogs(reads, run.runId, step.name, after, size + 1);
       const page = found.slice(0, size);
       return {
@@ -97,8 +103,7 @@ interface Asked {
 async function drafts(plane: Plane, namespace: string, asked: readonly Asked[]): Promise<RunDraft[]> {
   const read = asked.map(({ path, request }) => accepted(readScheduleRun(path, namespace, request, plane.limits)));
   const requestIds = read.map(({ requestId }) => requestId).filter((requestId) => requestId !== '');
-  const stored = requestIds.length === 0 ? [] : await findRequests(plane.reads, namespace, requestIds);
-  const known = new Map(stored.map((request) => [request.requestId, request]));
+  const known = await plane.findRequests(namespace, requestIds);
   return read.map((request) => ({ ...request, runId: plane.ids.orderedId(), known: known.get(request.requestId) ?? null }));
 }
 
@@ -109,12 +114,16 @@ async function schedule(plane: Plane, runs: readonly RunDraft[]) {
 }
 
 async function findStored(plane: Plane, namespace: string, runId: string): Promise<RunView> {
-  const run = IS_UUID.test(runId) ? await readRun(plane.reads, namespace, runId) : null;
+  const run = RUN_ID.test(runId) ? await readRun(plane.reads, namespace, runId) : null;
   if (run !== null) return run;
   throw new RefusedError(refuse('RUN_NOT_FOUND', `run_id "${runId}" does not exist in namespace "${namespace}"`, { run_id: runId }));
 }
 
-const IS_UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+/** Why a run that is not in memory cannot be changed: only ended ones leave it. */
+async function endedOrUnknown(plane: Plane, namespace: string, runId: string): Promise<Refusal> {
+  const { state } = await findStored(plane, namespace, runId);
+  return refuse('STEP_STATE', `run ${runId} has ended: ${state}`, { run_id: runId, state });
+}
 
 /** As stored, with the progress that only memory has. */
 async function storedRun(plane: Plane, namespace: string, runId: string): Promise<Run> {
@@ -124,9 +133,17 @@ async function storedRun(plane: Plane, namespace: string, runId: string): Promis
   return writeRun({ ...run, steps });
 }
 
+function boundOf(field: string, time: Timestamp | undefined): number | null {
+  if (time === undefined) return null;
+  if (!isPossibleTime(time)) throw new RefusedError(refuseField('INVALID_FIELD', field, `${time.seconds} seconds is not a time between the years 1 and 9999`));
+  return timestampMs(time);
+}
+
 function filterOf(plane: Plane, namespace: string, request: ListRunsRequest): Omit<RunFilter, 'limit'> {
   if (request.workflow !== '') throw new RefusedError(refuseField('NOT_IMPLEMENTED', 'workflow', 'is not supported by this version'));
   const { limits } = plane;
+  const badAction = checkText('action', request.action, limits.keyBytesMax);
+  if (badAction) throw new RefusedError(badAction);
   const states = request.states.map((state, index) => {
     const name = runStateFromWire(state);
     if (name === undefined) throw new RefusedError(refuseField('INVALID_FIELD', `states[${index}]`, `${state} is not a state of a run`));
@@ -138,10 +155,10 @@ function filterOf(plane: Plane, namespace: string, request: ListRunsRequest): Om
     anyState: request.anyState,
     action: request.action,
     runsOn: accepted(parseTags('runs_on', request.runsOn, limits.runsOnMax, limits)),
-    metadata: request.metadata,
-    createMsFrom: request.createTimeFrom ? timestampMs(request.createTimeFrom) : null,
-    createMsTo: request.createTimeTo ? timestampMs(request.createTimeTo) : null,
+    metadata: accepted(readMetadata('metadata', request.metadata, limits)),
+    createMsFrom: boundOf('create_time_from', request.createTimeFrom),
+    createMsTo: boundOf('create_time_to', request.createTimeTo),
     oldestFirst: request.oldestFirst,
-    afterRunId: readPageToken(request.pageToken, 'runs'),
+    afterRunId: readPageToken(request.pageToken, 'runs', RUN_ID),
   };
 }

@@ -4,11 +4,11 @@ import { labelMatches } from '../../domain/labels.ts';
 import { parseTags } from '../../domain/tags.ts';
 import type { WorkerView } from '../../engine/views.ts';
 import { readDesiredLabels } from '../convert/labels.ts';
-import { checkText } from '../convert/schedule.ts';
+import { checkText } from '../convert/text.ts';
 import { workerStateOnWire, writeWorker } from '../convert/worker.ts';
 import { accepted, RefusedError } from '../errors.ts';
 import type { Plane } from '../plane.ts';
-import { pageSize, readPageToken, writePageToken } from './paging.ts';
+import { COUNT, pageSize, readPageToken, writePageToken } from './paging.ts';
 import type { Caller, Implementation } from './rpc.ts';
 
 export function workerRpcs(plane: Plane): Implementation<typeof AdminService> {
@@ -35,7 +35,7 @@ export function workerRpcs(plane: Plane): Implementation<typeof AdminService> {
       const { action } = request;
       const tags = accepted(parseTags('tags', request.tags, limits.tagsPerWorkerMax, limits));
       const labels = accepted(readDesiredLabels('labels', request.labels, limits));
-      const after = readPageToken(request.pageToken, 'workers');
+      const after = readPageToken(request.pageToken, 'workers', COUNT);
       const size = pageSize(request.pageSize, limits);
       const all = accepted(await plane.submit({ kind: 'read_workers', namespace }));
       const fits = (worker: WorkerView) =>
@@ -54,6 +54,8 @@ export function workerRpcs(plane: Plane): Implementation<typeof AdminService> {
     },
 
     async drainWorker({ workerId, reason }, { namespace }: Caller) {
+      const bad = checkText('reason', reason, limits.payloadBytesMax);
+      if (bad) throw new RefusedError(bad);
       return { worker: writeWorker(accepted(await plane.submit({ kind: 'drain_worker', namespace, workerId, reason }))) };
     },
 

@@ -1,13 +1,15 @@
 /** Messages of an open stream as commands: what is checked of each, and which command it is. */
 import { type ConnectRequest, LogLevel, ReturnReason as WireReason, type StepFailed, type StepLogged } from '../../../gen/yardmaster/v1/worker_service_pb.ts';
-import { timestampMs } from '@bufbuild/protobuf/wkt';
+import { type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
 import type { Limits } from '../../domain/limits.ts';
-import { isRefusal, type Refusal, refuse, refuseLimit } from '../../domain/refusal.ts';
+import { isRefusal, type Refusal, refuse, refuseField, refuseLimit } from '../../domain/refusal.ts';
 import type { Command, ReturnReason } from '../../engine/commands.ts';
 import type { StepFailure } from '../../engine/state.ts';
 import type { LogEntry } from '../../store/logs.ts';
 import { checkJsonText } from '../convert/json_text.ts';
 import { readLabelPatch, UPSERT_LABELS } from '../convert/labels.ts';
+import { clean } from '../convert/text.ts';
+import { isPossibleTime } from '../convert/time.ts';
 
 type Message = ConnectRequest['message'];
 
@@ -62,20 +64,25 @@ function readFailure({ error }: StepFailed): StepFailure {
   };
 }
 
-const NUL = /\u0000/g;
-
-/** The store cannot hold U+0000; in free text it is replaced rather than refused. */
-export function clean(text: string): string {
-  return text.includes('\u0000') ? text.replace(NUL, '\ufffd') : text;
-}
-
 /** Log lines as they are stored: cleaned, and cut at the limit with the count of what was left out. */
 export function readLines(logged: StepLogged, nowMs: number, limits: Limits): LogEntry[] {
   return logged.lines.map((line) => ({
-    lineMs: line.time === undefined ? nowMs : timestampMs(line.time),
+    lineMs: lineTime(line.time, nowMs),
     level: line.level >= LogLevel.DEBUG && line.level <= LogLevel.ERROR ? line.level : LogLevel.INFO,
     text: cut(clean(line.text), limits.logLineBytesMax),
   }));
+}
+
+/** The worker's clock, unless it shows what cannot be a time, nor be stored as one. */
+function lineTime(time: Timestamp | undefined, nowMs: number): number {
+  return time !== undefined && isPossibleTime(time) ? timestampMs(time) : nowMs;
+}
+
+/** Line numbers are kept as numbers; nobody counts further. */
+export function checkLineNumbers({ firstLineNumber, lines }: StepLogged): Refusal | null {
+  const last = firstLineNumber + BigInt(lines.length - 1);
+  if (last <= BigInt(Number.MAX_SAFE_INTEGER)) return null;
+  return refuseField('INVALID_FIELD', 'step_logged.first_line_number', `${firstLineNumber} is beyond what is counted`);
 }
 
 function cut(text: string, bytesMax: number): string {

@@ -7,7 +7,7 @@ import { parseTags } from '../../domain/tags.ts';
 import type { OpenSession, SessionOpened } from '../../engine/commands.ts';
 import { digest } from '../../lib/random.ts';
 import { HELLO_LABELS, readLabelPatch, writeLabels } from '../convert/labels.ts';
-import { checkText } from '../convert/schedule.ts';
+import { checkText } from '../convert/text.ts';
 import { duration } from '../convert/time.ts';
 
 export interface HelloContext {

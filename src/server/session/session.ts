@@ -11,11 +11,12 @@ import type { Effect, Offer } from '../../engine/effects.ts';
 import type { Timer } from '../../lib/clock.ts';
 import { newSecret } from '../../lib/random.ts';
 import { writeLabels } from '../convert/labels.ts';
+import { clean } from '../convert/text.ts';
 import { duration } from '../convert/time.ts';
-import { RefusedError, statusCode } from '../errors.ts';
+import { bounded, RefusedError, statusCode } from '../errors.ts';
 import type { Plane } from '../plane.ts';
 import { checkShape } from '../validate.ts';
-import { clean, readFact, readLines, tooLarge } from './facts.ts';
+import { checkLineNumbers, readFact, readLines, tooLarge } from './facts.ts';
 import { readHello, writeWelcome } from './hello.ts';
 import type { Incoming } from './incoming.ts';
 import { createOutgoing, type Transport } from './outgoing.ts';
@@ -163,6 +164,11 @@ export function createSession({ plane, namespace, transport }: SessionOptions): 
 
   function logLines(sequence: number, message: ConnectRequest['message'] & { case: 'stepLogged' }): void {
     const logged = message.value;
+    const bad = checkLineNumbers(logged);
+    if (bad) {
+      refused(sequence, bad);
+      return;
+    }
     const waitMs = linePace.take(logged.lines.length, heardMs);
     if (waitMs > 0) {
       refused(sequence, tooFast('step_logged', limits.logLinesPerSecondMax, 'lines', waitMs));
@@ -214,7 +220,7 @@ export function createSession({ plane, namespace, transport }: SessionOptions): 
   /** Before it counts as settled, so that the acknowledgement that covers it cannot leave first. */
   function refused(sequence: number, refusal: Refusal): void {
     if (phase === 'CLOSED') return;
-    const { refused: reason, message, metadata, retryAfterMs } = refusal;
+    const { refused: reason, message, metadata, retryAfterMs } = bounded(refusal);
     outgoing.push({
       case: 'refused',
       value: {

@@ -10,5 +10,6 @@ export interface KnownRequest {
 export async function findRequests(sql: Sql, namespace: string, requestIds: readonly string[]): Promise<KnownRequest[]> {
   return sql<KnownRequest[]>`
     SELECT request_id AS "requestId", request_digest AS "requestDigest", run_id AS "runId"
-    FROM runs WHERE namespace = ${namespace} AND request_id = ANY(${requestIds})`;
+    FROM runs WHERE namespace = ${namespace} AND request_id = ANY(ARRAY(
+      SELECT json_array_elements_text(${JSON.stringify(requestIds)}::text::json)))`;
 }

@@ -42,5 +42,5 @@ export async function listRuns(sql: Sql, filter: RunFilter): Promise<RunView[]> 
 function stateClause(sql: Sql, filter: RunFilter) {
   if (filter.anyState) return sql``;
   if (filter.states.length === 0) return sql`AND end_time IS NULL`;
-  return sql`AND state = ANY(${filter.states})`;
+  return sql`AND state = ANY(ARRAY(SELECT json_array_elements_text(${JSON.stringify(filter.states)}::text::json)))`;
 }

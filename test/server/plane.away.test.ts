@@ -1,0 +1,109 @@
+/** The database is away: nothing is promised meanwhile, nothing is lost, and all goes on when it is back. */
+import { beforeEach, describe, expect, it } from 'vitest';
+import { STALLED_MS } from '../../src/store/journal.ts';
+import { draftOf } from '../support/engine.ts';
+import { aMoment, movingClock, openTestStore, type TestPlane, type TestStore } from '../support/store.ts';
+
+let store: TestStore;
+let clock: ReturnType<typeof movingClock>;
+let plane: TestPlane;
+
+beforeEach(async () => {
+  store = await openTestStore();
+  clock = movingClock();
+  plane = await store.plane({ clock });
+  return async () => {
+    store.proxy.resume();
+    await store.close();
+  };
+});
+
+const AWAY = {
+  'silent: nothing passes': { go: async () => store.proxy.hold(), back: async () => store.proxy.resume() },
+  'down: connections are cut and refused': { go: () => store.proxy.refuse(), back: () => store.proxy.accept() },
+};
+
+describe.each(Object.entries(AWAY))('a database that is %s', (_how, { go, back }) => {
+  it('facts wait for it, new work is refused, and everything goes on afterwards', async () => {
+    const { connection, offered, effects } = await plane.worker('alpha', { slots: 2 });
+    const runId = await plane.run();
+    const assignmentId = await offered(runId);
+    await plane.fact({ kind: 'accept_step', connection, assignmentId });
+    const waiting = await plane.run({ action: 'other' });
+    await go();
+
+    const answered: string[] = [];
+    const runs = [draftOf(plane.ids.orderedId())];
+    plane.decide({ kind: 'schedule_runs', runs }, () => answered.push('submitted'));
+    plane.decide({ kind: 'succeed_step', connection, assignmentId, outputJson: '"kept"' }, () => answered.push('done'));
+    await aMoment();
+    clock.advance(STALLED_MS + 1);
+    await expect.poll(() => plane.isReady(), { interval: 5 }).toBe(false);
+    expect(await plane.refuse({ kind: 'schedule_runs', runs: [draftOf(plane.ids.orderedId())] })).toMatchObject({ refused: 'STORE_UNAVAILABLE' });
+    expect(await plane.refuse({ kind: 'read_workers', namespace: 'default' })).toMatchObject({ refused: 'STORE_UNAVAILABLE' });
+    const late = new Promise<void>((resolve) => {
+      plane.decide({ kind: 'upsert_labels', connection, patch: new Map([['site', 'north']]) }, () => {
+        answered.push('labels');
+        resolve();
+      });
+    });
+    expect(answered).toEqual([]);
+    expect(effects.filter(({ kind }) => kind === 'run_step')).toHaveLength(1);
+
+    await back();
+    await late;
+    expect(answered).toEqual(['submitted', 'done', 'labels']);
+    expect(effects.filter(({ kind }) => kind === 'run_step')).toHaveLength(2);
+    expect(plane.isReady()).toBe(true);
+    expect(await store.sql`SELECT state, output, (SELECT epoch::int FROM holder) AS epoch FROM runs ORDER BY run_id`).toMatchObject([
+      { state: 'SUCCEEDED', output: '"kept"', epoch: 1 },
+      { state: 'PENDING' },
+      { state: 'PENDING' },
+    ]);
+    expect(await plane.take({ kind: 'cancel_run', namespace: 'default', runId: waiting, mode: 'ANY', reason: '', stepName: '' })).toEqual({ runId: waiting });
+  });
+});
+
+describe('while it is away', () => {
+  it('no timer has effect', async () => {
+    const runId = await plane.run({ scheduleTimeoutMs: 5_000 });
+    store.proxy.hold();
+    const submitted = plane.run();
+    await aMoment();
+    clock.advance(STALLED_MS + 1);
+    clock.advance(10_000);
+    expect(await store.sql`SELECT state FROM runs WHERE run_id = ${runId}`).toEqual([{ state: 'PENDING' }]);
+    store.proxy.resume();
+    await submitted;
+    await expect.poll(() => store.sql`SELECT state FROM runs WHERE run_id = ${runId}`, { interval: 10 }).toEqual([{ state: 'TIMED_OUT' }]);
+  });
+
+  it('log lines stay with their worker, which is told when to send them again', async () => {
+    const { connection, offered } = await plane.worker('alpha');
+    const assignmentId = await offered(await plane.run());
+    await plane.fact({ kind: 'accept_step', connection, assignmentId });
+    store.proxy.hold();
+    const submitted = plane.run();
+    await aMoment();
+    clock.advance(STALLED_MS + 1);
+    const answer = await plane.fact({ kind: 'log_step', connection, assignmentId });
+    expect(answer).toMatchObject({ refused: 'RATE_LIMITED', retryAfterMs: 1_000 });
+    store.proxy.resume();
+    await submitted;
+    expect(await plane.fact({ kind: 'log_step', connection, assignmentId })).toMatchObject({ attempt: 1 });
+  });
+
+  it('the plane can be stopped: after a while without what it could not store', async () => {
+    const stalled = plane.submit({ kind: 'schedule_runs', runs: [draftOf(plane.ids.orderedId())] });
+    await stalled;
+    await store.proxy.refuse();
+    const lost = plane.submit({ kind: 'schedule_runs', runs: [draftOf(plane.ids.orderedId())] });
+    const stopped = plane.stop();
+    await aMoment();
+    clock.advance(10_000);
+    await stopped;
+    expect(await lost).toMatchObject({ refused: 'STANDING_DOWN' });
+    expect(await store.sql`SELECT 1 FROM runs`).toHaveLength(1);
+    await store.proxy.accept();
+  });
+});

@@ -1,0 +1,192 @@
+/** What may happen to a plane, as random data. Numbers choose among what is there when the event comes. */
+import fc from 'fast-check';
+import type { RunOrder, Value, Wish } from './engine_wishes.ts';
+
+export type Draft = Omit<RunOrder, 'id'>;
+
+export type Event =
+  | { readonly kind: 'submit'; readonly runs: readonly Draft[] }
+  | {
+      readonly kind: 'hello';
+      readonly name: number;
+      readonly tags: readonly string[];
+      readonly labels: readonly (readonly [string, Value])[];
+      readonly actions: readonly string[];
+      readonly slots: number;
+    }
+  | { readonly kind: 'resume'; readonly which: number; readonly forgets: number }
+  | { readonly kind: 'upsert'; readonly which: number; readonly patch: readonly (readonly [string, Value | null])[] }
+  | { readonly kind: 'slots'; readonly which: number; readonly slots: number }
+  | { readonly kind: 'mode'; readonly strict: boolean }
+  | { readonly kind: 'pass'; readonly byMs: number }
+  | { readonly kind: 'late'; readonly which: number; readonly about: number; readonly fact: number }
+  | {
+      readonly kind: 'disconnect' | 'goodbye' | 'remove' | 'drain' | 'undrain' | 'cancel' | FactKind;
+      readonly which: number;
+    };
+
+const FACTS = ['finish', 'accept', 'return', 'succeed', 'fail', 'confirm_cancel', 'progress'] as const;
+export type FactKind = (typeof FACTS)[number];
+
+export function isFact(kind: Event['kind']): kind is FactKind {
+  return FACTS.some((fact) => fact === kind);
+}
+
+export const WORKER_NAMES = ['alpha', 'beta', 'gamma', 'delta', 'foreigner'];
+export const namespaceOf = (name: string) => (name === 'foreigner' ? 'other' : 'default');
+
+// Fractions of milliseconds, each kind its own: then no two deadlines fall together whose order would matter.
+export const EVENT_TIMES = {
+  acceptMs: 4_000 + 1 / 8,
+  missedPauseMs: 12_000 + 1 / 32,
+  graceMs: 9_000 + 1 / 16,
+  cancelCloseMs: 3_000 + 1 / 64,
+  pauseMs: 1_000 + 1 / 1024,
+  pauseMsMax: 5_000 + 1 / 4,
+};
+const SCHEDULE_MS = [0, 0, 2_000 + 1 / 2048, 20_000 + 1 / 2048];
+const EXECUTION_MS = [null, null, 5_000 + 1 / 4096];
+const BACKOFF_MS = [0, 700 + 1 / 8192];
+
+const labelEntry = fc.oneof(
+  fc.tuple(fc.constant('memory'), fc.constantFrom<Value>(128, 256, 512)),
+  fc.tuple(fc.constant('zone'), fc.constantFrom<Value>('a', 'b')),
+  fc.tuple(fc.constant('disk'), fc.constantFrom<Value>(1, 'ssd')),
+);
+
+const wishWhat: fc.Arbitrary<Pick<Wish, 'key' | 'comparator' | 'value' | 'values'>> = fc.oneof(
+  fc.record({
+    key: fc.constant('memory'),
+    comparator: fc.constantFrom<Wish['comparator']>('GREATER_THAN', 'LESS_THAN_OR_EQUAL', 'EQUAL', 'NOT_EQUAL'),
+    value: fc.constantFrom(128, 256),
+    values: fc.constant([]),
+  }),
+  fc.record({
+    key: fc.constantFrom('zone', 'disk'),
+    comparator: fc.constantFrom<Wish['comparator']>('EQUAL', 'NOT_EQUAL'),
+    value: fc.constantFrom<Value>('a', 'b', 'ssd', 1),
+    values: fc.constant([]),
+  }),
+  fc.record({
+    key: fc.constant('zone'),
+    comparator: fc.constantFrom<Wish['comparator']>('IN', 'NOT_IN'),
+    value: fc.constant(null),
+    values: fc.constantFrom(['a'], ['a', 'b']),
+  }),
+  fc.record({
+    key: fc.constant('disk'),
+    comparator: fc.constantFrom<Wish['comparator']>('EXISTS', 'NOT_EXISTS'),
+    value: fc.constant(null),
+    values: fc.constant([]),
+  }),
+);
+
+const wish: fc.Arbitrary<Wish> = fc
+  .tuple(wishWhat, fc.constantFrom(true, false, false), fc.constantFrom(-50, -20, -10, 30, 40, 60))
+  .map(([what, required, weight]) => ({ ...what, required, weight }));
+
+// Here the highest weight and the sum of the weights often prefer different workers.
+const dilemma: fc.Arbitrary<Wish[]> = fc
+  .tuple(fc.constantFrom(60, -10), fc.constantFrom(40, -30), fc.constantFrom(40, -30))
+  .map(([memory, zone, disk]) => [
+    { key: 'memory', comparator: 'EXISTS', value: null, values: [], required: false, weight: memory },
+    { key: 'zone', comparator: 'EQUAL', value: 'a', values: [], required: false, weight: zone },
+    { key: 'disk', comparator: 'EXISTS', value: null, values: [], required: false, weight: disk },
+  ]);
+
+const actions = fc.constantFrom(['build'], ['train'], ['build', 'train'], ['build', 'train', 'paint']);
+
+const draft: fc.Arbitrary<Draft> = fc.record({
+  namespace: fc.constantFrom(...Array(9).fill('default'), 'other'),
+  action: fc.constantFrom('build', 'build', 'train', 'paint'),
+  runsOn: fc.constantFrom<string[]>([], [], [], ['gpu'], ['a100', 'gpu'], ['cpu']),
+  wishes: fc.oneof(
+    { weight: 2, arbitrary: fc.constant([]) },
+    { weight: 3, arbitrary: fc.array(wish, { minLength: 1, maxLength: 3 }) },
+    { weight: 2, arbitrary: dilemma },
+  ),
+  priority: fc.constantFrom(1, 2, 2, 3, 4),
+  scheduleMs: fc.constantFrom(...SCHEDULE_MS),
+  executionMs: fc.constantFrom(...EXECUTION_MS),
+  attemptsMax: fc.constantFrom(1, 3),
+  backoffMs: fc.constantFrom(...BACKOFF_MS),
+  lossesMax: fc.constantFrom(-1, 0, 1),
+});
+
+const hello: fc.Arbitrary<Event> = fc.record({
+  kind: fc.constant('hello' as const),
+  name: fc.nat(),
+  tags: fc.constantFrom<string[]>([], [], ['gpu'], ['a100', 'gpu'], ['cpu']),
+  labels: fc.array(labelEntry, { maxLength: 3 }),
+  actions,
+  slots: fc.constantFrom(1, 1, 2, 3),
+});
+
+const about = (kind: Exclude<Event, { kind: 'submit' | 'hello' | 'mode' | 'pass' }>['kind']) =>
+  fc.record({ kind: fc.constant(kind), which: fc.nat() }) as fc.Arbitrary<Event>;
+
+const event: fc.Arbitrary<Event> = fc.oneof(
+  {
+    weight: 9,
+    arbitrary: fc.record({
+      kind: fc.constant('submit' as const),
+      runs: fc.array(draft, { minLength: 1, maxLength: 4 }),
+    }),
+  },
+  { weight: 3, arbitrary: hello },
+  {
+    weight: 2,
+    arbitrary: fc.record({ kind: fc.constant('resume' as const), which: fc.nat(), forgets: fc.nat({ max: 7 }) }),
+  },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      kind: fc.constant('upsert' as const),
+      which: fc.nat(),
+      patch: fc.array(fc.oneof(labelEntry, fc.tuple(fc.constantFrom('memory', 'zone', 'disk'), fc.constant(null))), {
+        maxLength: 3,
+      }),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant('slots' as const),
+      which: fc.nat(),
+      slots: fc.integer({ min: 0, max: 3 }),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('mode' as const), strict: fc.boolean() }) },
+  {
+    weight: 8,
+    arbitrary: fc.record({
+      kind: fc.constant('pass' as const),
+      byMs: fc.constantFrom(1, 100, 600, 1_500, 5_000, 15_000),
+    }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({ kind: fc.constant('late' as const), which: fc.nat(), about: fc.nat(), fact: fc.nat() }),
+  },
+  { weight: 9, arbitrary: about('accept') },
+  { weight: 4, arbitrary: about('return') },
+  { weight: 10, arbitrary: about('finish') },
+  { weight: 3, arbitrary: about('succeed') },
+  { weight: 3, arbitrary: about('fail') },
+  { weight: 2, arbitrary: about('cancel') },
+  { weight: 1, arbitrary: about('confirm_cancel') },
+  { weight: 1, arbitrary: about('progress') },
+  { weight: 2, arbitrary: about('disconnect') },
+  { weight: 1, arbitrary: about('goodbye') },
+  { weight: 1, arbitrary: about('remove') },
+  { weight: 1, arbitrary: about('drain') },
+  { weight: 2, arbitrary: about('undrain') },
+);
+
+/** A life of a plane: a few workers first, then anything. */
+export function eventsOf(count: number): fc.Arbitrary<Event[]> {
+  const fleet = fc.array(hello, { minLength: 3, maxLength: 6 });
+  return fc
+    .tuple(fleet, fc.array(event, { minLength: count, maxLength: count }))
+    .map(([first, then]) => [...first, ...then]);
+}
