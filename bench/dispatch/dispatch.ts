@@ -2,8 +2,7 @@
  * One at a time: from the submission to the entry of the handler, in a worker of another process. Beside it, on the
  * same database and in turn, graphile-worker's addJob to the entry of its task. Both clocks are CLOCK_MONOTONIC.
  */
-import { type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
+import type { ChildProcess } from 'node:child_process';
 import { Logger, makeWorkerUtils } from 'graphile-worker';
 import { createAdminClient } from '../../src/client/index.ts';
 import { openBenchDatabase } from '../support/database.ts';
@@ -24,18 +23,18 @@ const NS_PER_MS = 1e6;
 export async function dispatch(sizes: DispatchSizes) {
   const database = await openBenchDatabase();
   const started: ChildProcess[] = [];
-  const start = async (script: string, environment: Record<string, string>) => {
-    const child = await startScript(new URL(script, import.meta.url), environment);
+  const start = async <T>(script: string, environment: Record<string, string>) => {
+    const [child, message] = await startScript<T>(new URL(script, import.meta.url), environment);
     started.push(child);
-    return child;
+    return [child, message] as const;
   };
   try {
-    const plane = await startPlane(database.url, started);
-    const address = `127.0.0.1:${plane.port}`;
-    const ours = await start('./worker.process.ts', { BENCH_ADDRESS: address });
+    const [, { port }] = await start<{ port: number }>('../support/plane.process.ts', { BENCH_DATABASE_URL: database.url });
+    const address = `127.0.0.1:${port}`;
+    const [ours] = await start('./worker.process.ts', { BENCH_ADDRESS: address });
     const utils = await makeWorkerUtils({ connectionString: database.url, logger: new Logger(() => () => {}) });
     await utils.migrate();
-    const peer = await start('./graphile.process.ts', { BENCH_DATABASE_URL: database.url });
+    const [peer] = await start('./graphile.process.ts', { BENCH_DATABASE_URL: database.url });
     const admin = createAdminClient({ address });
     const submitOurs = () => admin.scheduleRun({ what: { case: 'step', value: { action: 'bench' } }, inputJson: '{"file":"s3://a"}' });
     const submitPeer = () => utils.addJob('bench', { file: 's3://a' });
@@ -56,28 +55,13 @@ export async function dispatch(sizes: DispatchSizes) {
   }
 }
 
-async function startPlane(databaseUrl: string, started: ChildProcess[]): Promise<{ port: number }> {
-  const { fork } = await import('node:child_process');
-  const { fileURLToPath } = await import('node:url');
-  const child = fork(fileURLToPath(new URL('../support/plane.process.ts', import.meta.url)), [], {
-    env: { ...process.env, BENCH_DATABASE_URL: databaseUrl },
-    execArgv: ['--import', 'tsx'],
-    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-  });
-  started.push(child);
-  const [message] = await once(child, 'message');
-  return message as { port: number };
-}
-
 /** Milliseconds of each, one after the other: the next is submitted when the last one's handler was entered. */
 async function measure(worker: ChildProcess, submit: () => Promise<unknown>, count: number): Promise<number[]> {
   const times: number[] = [];
   for (let index = 0; index < count; index++) {
     const entered = nextMessage<{ enteredNs: string }>(worker);
     const sentNs = process.hrtime.bigint();
-    const submitted = submit();
-    const { enteredNs } = await entered;
-    await submitted;
+    const [{ enteredNs }] = await Promise.all([entered, submit()]);
     times.push(Number(BigInt(enteredNs) - sentNs) / NS_PER_MS);
   }
   return times;

@@ -3,20 +3,19 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 
-/** A script beside the benchmark, with an IPC channel; rejects when it dies before its first message. */
-export async function startScript(script: URL, environment: Record<string, string>): Promise<ChildProcess> {
+/** A script with an IPC channel, and its first message; rejects when it dies before that. */
+export async function startScript<T>(script: URL, environment: Record<string, string>): Promise<readonly [ChildProcess, T]> {
   const child = fork(fileURLToPath(script), [], {
     env: { ...process.env, ...environment },
     execArgv: ['--import', 'tsx'],
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   });
-  const ready = once(child, 'message');
+  const ready = nextMessage<T>(child);
   const died = once(child, 'exit').then(([code]) => {
     throw new Error(`${script.pathname} exited with ${code} before it was ready`);
   });
   died.catch(() => {});
-  await Promise.race([ready, died]);
-  return child;
+  return [child, await Promise.race([ready, died])];
 }
 
 export async function stopProcess(child: ChildProcess): Promise<void> {

@@ -17,7 +17,7 @@ import { createLogWriter, type LogWriter } from '../store/logs.ts';
 import type { KnownRequest } from '../store/queries/find_requests.ts';
 import { readInputs } from '../store/queries/read_inputs.ts';
 import { readLiveRows } from '../store/recovery.ts';
-import { isTransient } from '../store/transient.ts';
+import { errorFacts, isTransient } from '../store/transient.ts';
 import { createDecider, type Decider } from './decider.ts';
 import { createRequestBook, type RequestBook } from './requests.ts';
 import { createPayloadCache, type PayloadCache } from './payloads.ts';
@@ -128,7 +128,7 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
   /** Memory is ahead of a store that will not follow: everything decided since is void, and every stream must start anew. */
   function standDown(error: unknown): void {
     if (term === null) return;
-    log.error({ err: error, deposed: error instanceof DeposedError }, 'standing down');
+    log.error({ ...errorFacts(error), deposed: error instanceof DeposedError }, 'standing down');
     if (!(error instanceof DeposedError)) cautiousUntilMs = clock.nowMs() + CAUTIOUS_MS;
     const ended = term;
     term = null;
@@ -168,7 +168,7 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
         scheduleEndOfCaution(term);
         return;
       } catch (error) {
-        log.warn({ err: error, tries }, 'cannot recover yet');
+        log.warn({ ...errorFacts(error), tries }, 'cannot recover yet');
         await sleep(clock, backoffMs(RESTART, tries, ids.fraction()), stopping.signal).catch(() => {});
       }
     }

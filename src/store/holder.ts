@@ -1,14 +1,14 @@
 /** Who decides: one process at a time holds the advisory lock, and the epoch row fences whoever lost it. */
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { readMigrationFiles } from 'drizzle-orm/migrator';
 import { drizzle } from 'drizzle-orm/postgres-js';
 import { migrate } from 'drizzle-orm/postgres-js/migrator';
-import { readMigrationFiles } from 'drizzle-orm/migrator';
 import type { Sql } from 'postgres';
 import { type Clock, systemClock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
-import type { Database } from './database.ts';
 import type { SealedBatch } from './batch.ts';
+import type { Database } from './database.ts';
 import { batchStatement } from './statement.ts';
 
 // Any number will do, as long as nothing else on the same database takes it.
@@ -54,7 +54,12 @@ interface Backend {
 }
 
 /** Waits for the lock (a standby waits here), brings the schema up to date and begins a new epoch. */
-export async function becomeHolder(database: Database, name: string, log: Log, options: HolderOptions = {}): Promise<Holder> {
+export async function becomeHolder(
+  database: Database,
+  name: string,
+  log: Log,
+  options: HolderOptions = {},
+): Promise<Holder> {
   const { clock = systemClock(), signal } = options;
   let session = connectSession(database);
   let backend: Backend;
@@ -154,7 +159,9 @@ async function commit(sql: Sql, epoch: number, batch: SealedBatch, number: numbe
   if (answer?.guarded === 1) return;
   // The same batch, sent again because its answer was lost: it is there.
   if (answer?.epoch === epoch && answer.batch === number) return;
-  throw new DeposedError(`batch ${number} of epoch ${epoch} was refused: epoch ${answer?.epoch} is at batch ${answer?.batch}`);
+  throw new DeposedError(
+    `batch ${number} of epoch ${epoch} was refused: epoch ${answer?.epoch} is at batch ${answer?.batch}`,
+  );
 }
 
 /**
@@ -194,7 +201,9 @@ async function bringUpToDate(sql: Sql): Promise<void> {
   const newestKnown = Math.max(...known);
   const [present] = await sql`SELECT to_regclass('drizzle.__drizzle_migrations') IS NOT NULL AS present`;
   if (present?.present === true) {
-    const [row] = await sql<{ newest: number | null }[]>`SELECT max(created_at)::float8 AS newest FROM drizzle.__drizzle_migrations`;
+    const [row] = await sql<
+      { newest: number | null }[]
+    >`SELECT max(created_at)::float8 AS newest FROM drizzle.__drizzle_migrations`;
     if (row?.newest != null && row.newest > newestKnown) {
       throw new Error(
         `The database has schema version ${row.newest}, this program knows up to ${newestKnown}: it is older than the database. Run a newer version.`,

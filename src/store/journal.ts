@@ -8,7 +8,7 @@ import { type Clock, sleep, type Timer } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import { createBatch, type Entry, type OpenBatch, type SealedBatch } from './batch.ts';
 import { DeposedError } from './holder.ts';
-import { isTransient } from './transient.ts';
+import { errorFacts, isTransient } from './transient.ts';
 
 /**
  * What is not urgent waits this long for something to travel with. An accept and the success right behind it then
@@ -124,7 +124,7 @@ export function createJournal(options: JournalOptions): Journal {
       } catch (error) {
         if (stopped.signal.aborted) return false;
         if (!isTransient(error)) {
-          log.error({ err: error, commands: batch.entries.map((entry) => entry.command) }, 'batch cannot be written');
+          log.error({ ...errorFacts(error), commands: batch.entries.map((entry) => entry.command) }, 'batch cannot be written');
           failed = true;
           // Told before the others are abandoned: by then its stream may be closed, and it would send the same again.
           if (batch.entries.length === 1 && !(error instanceof DeposedError)) {

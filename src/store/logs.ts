@@ -3,12 +3,12 @@
  * delay an assignment. The same fence holds: a holder that lost its epoch writes none.
  */
 import type { Sql } from 'postgres';
+import { utf8Bytes } from '../domain/text.ts';
 import { type Backoff, backoffMs } from '../lib/backoff.ts';
 import { type Clock, sleep } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
-import { utf8Bytes } from '../domain/text.ts';
 import { DeposedError } from './holder.ts';
-import { isTransient } from './transient.ts';
+import { errorFacts, isTransient } from './transient.ts';
 
 export interface LogEntry {
   readonly lineMs: number;
@@ -154,7 +154,7 @@ export function createLogWriter(options: LogWriterOptions): LogWriter {
       return false;
     }
     // Losing lines is better than losing the plane; they are counted as refused by nobody, so say it loudly.
-    log.error({ err: error, lines }, 'log lines could not be stored');
+    log.error({ ...errorFacts(error), lines }, 'log lines could not be stored');
     return true;
   }
 
@@ -210,7 +210,10 @@ export function createLogWriter(options: LogWriterOptions): LogWriter {
   async function totalOf(lines: LogLines): Promise<Total> {
     const known = totals.get(lines.assignmentId);
     if (known) return known;
-    const total = lines.firstLineNumber === 1 ? { storedBytes: 0, cutBytes: 0, lastLine: 0, gaps: [] } : await readTotal(lines.assignmentId);
+    const total =
+      lines.firstLineNumber === 1
+        ? { storedBytes: 0, cutBytes: 0, lastLine: 0, gaps: [] }
+        : await readTotal(lines.assignmentId);
     totals.set(lines.assignmentId, total);
     const oldest = totals.size > TOTALS_MAX ? totals.keys().next().value : undefined;
     if (oldest !== undefined) totals.delete(oldest);
@@ -228,7 +231,8 @@ export function createLogWriter(options: LogWriterOptions): LogWriter {
   async function insert(prepared: Prepared): Promise<void> {
     const values = [epoch, JSON.stringify(prepared.lines), JSON.stringify(prepared.totals)];
     const [answer] = await sql.unsafe<{ guarded: number }[]>(INSERT_LINES, values, { prepare: true });
-    if (answer?.guarded !== 1) throw new DeposedError(`log lines of epoch ${epoch} were refused: another epoch has begun`);
+    if (answer?.guarded !== 1)
+      throw new DeposedError(`log lines of epoch ${epoch} were refused: another epoch has begun`);
   }
 
   return {
@@ -263,7 +267,10 @@ function isNew(total: Total, number: number): boolean {
   }
   const gap = gaps.find(({ from, to }) => from <= number && number <= to);
   if (gap === undefined) return false;
-  const rest = [{ from: gap.from, to: number - 1 }, { from: number + 1, to: gap.to }].filter(({ from, to }) => from <= to);
+  const rest = [
+    { from: gap.from, to: number - 1 },
+    { from: number + 1, to: gap.to },
+  ].filter(({ from, to }) => from <= to);
   gaps.splice(gaps.indexOf(gap), 1, ...rest);
   return true;
 }

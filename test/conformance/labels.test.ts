@@ -179,12 +179,16 @@ describe('labels', () => {
     const bySingle = [optional('heavy', 60), optional('light', 50), optional('lighter', 50)];
     const bySum = [optional('heavy', 60), optional('heavyToo', 60), optional('lighter', 1)];
     const pushedDown = [optional('heavy', 60), optional('heavyToo', 60), optional('lighter', -1)];
-    const first = await yard.submit({ action, desiredLabels: bySingle });
-    const second = await yard.submit({ action, desiredLabels: bySum });
-    const third = await yard.submit({ action, desiredLabels: pushedDown });
+    // In an order in which the weights alone lead where each of these goes: all other ranks lead to the other worker.
+    const sum = await yard.submit({ action, desiredLabels: bySum });
+    const bySingles = [
+      await yard.submit({ action, desiredLabels: bySingle }),
+      await yard.submit({ action, desiredLabels: bySingle }),
+    ];
+    const down = await yard.submit({ action, desiredLabels: pushedDown });
     await yard.quiet(single, many);
-    expect(single.unread('runStep').map(({ runId }) => runId)).toEqual([first, third]);
-    expect(many.unread('runStep').map(({ runId }) => runId)).toEqual([second]);
+    expect(single.unread('runStep').map(({ runId }) => runId)).toEqual([...bySingles, down]);
+    expect(many.unread('runStep').map(({ runId }) => runId)).toEqual([sum]);
 
     const disliked = unique('l5');
     const spot = await yard.connect({ actions: [disliked], slots: 1, labels: { spot: 1 } });

@@ -43,6 +43,15 @@ describe('labels: who gets it, and what changes it', () => {
     expect(counts).toEqual([20, 20, 20]);
   });
 
+  it('the worker with the lower share of its slots in use goes first', async () => {
+    const action = unique('share');
+    const small = await yard.connect({ actions: [action], slots: 10 });
+    const large = await yard.connect({ actions: [action], slots: 30 });
+    await yard.submitMany(20, { action });
+    await yard.quiet(small, large);
+    expect([small.unread('runStep').length, large.unread('runStep').length]).toEqual([5, 15]);
+  });
+
   it('L7 with the best worker full, the next gets it at once', async () => {
     const action = unique('l7');
     const best = await yard.connect({ actions: [action], slots: 1, labels: { gpu: 'a100', ssd: 1 } });

@@ -39,8 +39,12 @@ describe.each(Object.entries(AWAY))('a database that is %s', (_how, { go, back }
     await aMoment();
     clock.advance(STALLED_MS + 1);
     await expect.poll(() => plane.isReady(), { interval: 5 }).toBe(false);
-    expect(await plane.refuse({ kind: 'schedule_runs', runs: [draftOf(plane.ids.orderedId())] })).toMatchObject({ refused: 'STORE_UNAVAILABLE' });
-    expect(await plane.refuse({ kind: 'read_workers', namespace: 'default' })).toMatchObject({ refused: 'STORE_UNAVAILABLE' });
+    expect(await plane.refuse({ kind: 'schedule_runs', runs: [draftOf(plane.ids.orderedId())] })).toMatchObject({
+      refused: 'STORE_UNAVAILABLE',
+    });
+    expect(await plane.refuse({ kind: 'read_workers', namespace: 'default' })).toMatchObject({
+      refused: 'STORE_UNAVAILABLE',
+    });
     const late = new Promise<void>((resolve) => {
       plane.decide({ kind: 'upsert_labels', connection, patch: new Map([['site', 'north']]) }, () => {
         answered.push('labels');
@@ -55,12 +59,19 @@ describe.each(Object.entries(AWAY))('a database that is %s', (_how, { go, back }
     expect(answered).toEqual(['submitted', 'done', 'labels']);
     expect(effects.filter(({ kind }) => kind === 'run_step')).toHaveLength(2);
     expect(plane.isReady()).toBe(true);
-    expect(await store.sql`SELECT state, output, (SELECT epoch::int FROM holder) AS epoch FROM runs ORDER BY run_id`).toMatchObject([
-      { state: 'SUCCEEDED', output: '"kept"', epoch: 1 },
-      { state: 'PENDING' },
-      { state: 'PENDING' },
-    ]);
-    expect(await plane.take({ kind: 'cancel_run', namespace: 'default', runId: waiting, mode: 'ANY', reason: '', stepName: '' })).toEqual({ runId: waiting });
+    expect(
+      await store.sql`SELECT state, output, (SELECT epoch::int FROM holder) AS epoch FROM runs ORDER BY run_id`,
+    ).toMatchObject([{ state: 'SUCCEEDED', output: '"kept"', epoch: 1 }, { state: 'PENDING' }, { state: 'PENDING' }]);
+    expect(
+      await plane.take({
+        kind: 'cancel_run',
+        namespace: 'default',
+        runId: waiting,
+        mode: 'ANY',
+        reason: '',
+        stepName: '',
+      }),
+    ).toEqual({ runId: waiting });
   });
 });
 
@@ -75,7 +86,9 @@ describe('while it is away', () => {
     expect(await store.sql`SELECT state FROM runs WHERE run_id = ${runId}`).toEqual([{ state: 'PENDING' }]);
     store.proxy.resume();
     await submitted;
-    await expect.poll(() => store.sql`SELECT state FROM runs WHERE run_id = ${runId}`, { interval: 10 }).toEqual([{ state: 'TIMED_OUT' }]);
+    await expect
+      .poll(() => store.sql`SELECT state FROM runs WHERE run_id = ${runId}`, { interval: 10 })
+      .toEqual([{ state: 'TIMED_OUT' }]);
   });
 
   it('log lines stay with their worker, which is told when to send them again', async () => {
@@ -91,6 +104,16 @@ describe('while it is away', () => {
     store.proxy.resume();
     await submitted;
     expect(await plane.fact({ kind: 'log_step', connection, assignmentId })).toMatchObject({ attempt: 1 });
+  });
+
+  it('a connection that is lost as it begins takes nothing with it', async () => {
+    const runId = await plane.run();
+    for (const cut of [store.proxy.cutBefore, store.proxy.cutAfter]) {
+      const done = cut('yardmaster reads');
+      const reading = plane.readInput(runId);
+      await done;
+      expect(await reading).toBe(`{"for":"${runId}"}`);
+    }
   });
 
   it('the plane can be stopped: after a while without what it could not store', async () => {

@@ -105,6 +105,11 @@ describe('a command whose row the store refuses', () => {
     );
     expect(answer).toMatchObject({ refused: 'INTERNAL' });
     expect(evictedBefore).toBe(false);
+    // PostgreSQL quotes the row; the log does not.
+    expect(said('batch cannot be written').map(({ facts }) => Object.keys(facts).sort())).toEqual([
+      ['code', 'commands', 'error', 'stack'],
+    ]);
+    expect(said('batch cannot be written')[0]?.facts).toMatchObject({ code: '22P05', commands: ['succeed_step'] });
     await ready(plane);
     expect(await store.sql`SELECT step_state FROM runs`).toEqual([{ step_state: 'RUNNING' }]);
   });
@@ -120,7 +125,9 @@ describe('a command whose row the store refuses', () => {
     const again = await plane.worker('alpha', { resume });
     expect(again.opened).toMatchObject({ resumed: true, keptAssignmentIds: [assignmentId] });
     await plane.fact({ kind: 'succeed_step', connection: again.connection, assignmentId, outputJson: '1' });
-    expect(await store.sql`SELECT state, output FROM runs WHERE action = 'build'`).toEqual([{ state: 'SUCCEEDED', output: '1' }]);
+    expect(await store.sql`SELECT state, output FROM runs WHERE action = 'build'`).toEqual([
+      { state: 'SUCCEEDED', output: '1' },
+    ]);
   });
 });
 
@@ -148,7 +155,9 @@ describe('other ways to fall', () => {
   it('another process takes over: this one waits until that one is gone, and can be stopped meanwhile', async () => {
     const plane = await store.plane({ clock });
     const other = store.plane({ clock });
-    await expect.poll(() => store.sql`SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`, { interval: 5 }).toHaveLength(1);
+    await expect
+      .poll(() => store.sql`SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`, { interval: 5 })
+      .toHaveLength(1);
     const { effects } = await plane.worker('alpha');
     await store.sql`SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted`;
     await other;
@@ -167,7 +176,15 @@ describe('other ways to fall', () => {
       broken.push(effect);
       throw new Error('its transport is gone');
     });
-    const hello = { namespace: 'default', workerId: '', name: 'broken', tags: [], labels: null, actions: ['build'], slots: 1 } as const;
+    const hello = {
+      namespace: 'default',
+      workerId: '',
+      name: 'broken',
+      tags: [],
+      labels: null,
+      actions: ['build'],
+      slots: 1,
+    } as const;
     const rest = { devices: null, nickname: '', sdk: null, resume: null, newSessionHash: 'broken' } as const;
     await plane.take({ kind: 'open_session', connection, ...hello, ...rest });
     const healthy = await plane.worker('healthy');

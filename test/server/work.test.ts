@@ -1,6 +1,7 @@
 import { status } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
 import { CancelMode } from '../../gen/yardmaster/v1/admin_service_pb.ts';
+import { RunState } from '../../gen/yardmaster/v1/run_pb.ts';
 import { WorkerState } from '../../gen/yardmaster/v1/worker_pb.ts';
 import { EvictionReason } from '../../gen/yardmaster/v1/worker_service_pb.ts';
 import { unique, until, useYard } from '../support/conformance.ts';
@@ -94,6 +95,12 @@ describe('cancelling', () => {
         metadata: { state: 'SUCCEEDED' },
       });
       expect(await place.run(runId)).toMatchObject({ outputJson: '"done"' });
+      // What is cancelled already is as it was asked to be.
+      const cancelled = await place.submit({ action: unique('work') });
+      await place.admin.cancelRun({ runId: cancelled });
+      expect((await place.admin.cancelRun({ runId: cancelled })).run, what).toMatchObject({
+        state: RunState.CANCELLED,
+      });
     }
     for (const runId of ['nothing', '00000000-0000-4000-8000-000000000000']) {
       expect(await failureOf(yard.admin.cancelRun({ runId }))).toMatchObject({

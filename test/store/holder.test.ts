@@ -1,7 +1,5 @@
 /** Who decides: the guard of a batch, the epoch, the lock, and connections that are cut at the worst moment. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import type { RunOptions } from '../support/engine.ts';
-import { draftOf } from '../support/engine.ts';
 import { isRefusal } from '../../src/domain/refusal.ts';
 import { createEngine } from '../../src/engine/engine.ts';
 import { systemClock } from '../../src/lib/clock.ts';
@@ -10,6 +8,8 @@ import { systemIds } from '../../src/lib/random.ts';
 import { createBatch, type Entry, type SealedBatch } from '../../src/store/batch.ts';
 import { becomeHolder, DeposedError, type Holder } from '../../src/store/holder.ts';
 import { createJournal } from '../../src/store/journal.ts';
+import type { RunOptions } from '../support/engine.ts';
+import { draftOf } from '../support/engine.ts';
 import { aMoment, movingClock, openTestStore, type TestStore } from '../support/store.ts';
 
 const JOURNAL = 'yardmaster journal';
@@ -78,8 +78,16 @@ describe('the guard', () => {
   it('every part of a batch stands behind it', async () => {
     const engine = createEngine({ nowMs: Date.now() });
     const changes = [
-      engine.apply({ kind: 'put_namespace', name: 'guarded', matchMode: null, retentionMs: null, scheduleTimeoutMs: null }, Date.now(), ids),
-      engine.apply({ kind: 'register_worker', namespace: 'default', name: 'guarded', tags: [], nickname: '' }, Date.now(), ids),
+      engine.apply(
+        { kind: 'put_namespace', name: 'guarded', matchMode: null, retentionMs: null, scheduleTimeoutMs: null },
+        Date.now(),
+        ids,
+      ),
+      engine.apply(
+        { kind: 'register_worker', namespace: 'default', name: 'guarded', tags: [], nickname: '' },
+        Date.now(),
+        ids,
+      ),
       engine.apply({ kind: 'schedule_runs', runs: [draftOf(ids.orderedId())] }, Date.now(), ids),
     ].flatMap((outcome) => outcome.changes);
     const batch = createBatch();
@@ -88,7 +96,9 @@ describe('the guard', () => {
     expect(sealed.parts).toEqual(['runs_insert', 'workers', 'namespaces']);
     await store.sql`UPDATE holder SET epoch = epoch + 1, batch = 0`;
     await expect(holder.commit(sealed, 1)).rejects.toThrow(DeposedError);
-    expect(await store.sql`SELECT 1 FROM namespaces WHERE name = 'guarded' UNION ALL SELECT 1 FROM workers WHERE name = 'guarded'`).toHaveLength(0);
+    expect(
+      await store.sql`SELECT 1 FROM namespaces WHERE name = 'guarded' UNION ALL SELECT 1 FROM workers WHERE name = 'guarded'`,
+    ).toHaveLength(0);
   });
 });
 
@@ -124,9 +134,20 @@ describe('the lock', () => {
   it('is taken again, with every setting, after the connection was cut', async () => {
     await store.sql`SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted`;
     await commitStubbornly(holder, batchOfOne().batch, 1);
-    expect(await store.sql`SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`).toHaveLength(1);
-    const settings = ['plan_cache_mode', 'enable_seqscan', 'enable_hashjoin', 'enable_mergejoin', 'jit', 'application_name'];
-    const shown = await Promise.all(settings.map(async (name) => Object.values((await holder.sql.unsafe(`SHOW ${name}`))[0] ?? {})[0]));
+    expect(
+      await store.sql`SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
+    ).toHaveLength(1);
+    const settings = [
+      'plan_cache_mode',
+      'enable_seqscan',
+      'enable_hashjoin',
+      'enable_mergejoin',
+      'jit',
+      'application_name',
+    ];
+    const shown = await Promise.all(
+      settings.map(async (name) => Object.values((await holder.sql.unsafe(`SHOW ${name}`))[0] ?? {})[0]),
+    );
     expect(shown).toEqual(['force_generic_plan', 'off', 'off', 'off', 'off', JOURNAL]);
   });
 
@@ -154,7 +175,11 @@ describe('a journal whose connection is cut', () => {
     await journal.settled();
     const done = cut(JOURNAL);
     const { runId, changes } = submit();
-    journal.add(changes, { command: 'test', release: () => released.push(runId), abandon: (why) => released.push(why) });
+    journal.add(changes, {
+      command: 'test',
+      release: () => released.push(runId),
+      abandon: (why) => released.push(why),
+    });
     await done;
     const storedWhenCut = await isStored(runId);
     expect(released).toEqual([]);
@@ -188,7 +213,11 @@ describe('a journal whose connection is cut', () => {
       for (let index = 0; index < 3; index++) {
         const { runId, changes } = submit();
         runIds.push(runId);
-        journal.add(changes, { command: 'test', release: () => released.push(runId), abandon: (why) => released.push(why) });
+        journal.add(changes, {
+          command: 'test',
+          release: () => released.push(runId),
+          abandon: (why) => released.push(why),
+        });
         await null;
       }
       await cut;
@@ -217,10 +246,21 @@ describe('a journal whose connection is cut', () => {
 });
 
 async function waitsForLock(): Promise<void> {
-  await expect.poll(() => store.sql`SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`, { interval: 5 }).toHaveLength(1);
+  await expect
+    .poll(() => store.sql`SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`, { interval: 5 })
+    .toHaveLength(1);
 }
 
 /** As the journal does: whatever may pass is tried again. */
 async function commitStubbornly(by: Holder, batch: SealedBatch, number: number): Promise<void> {
-  await expect.poll(() => by.commit(batch, number).then(() => 'written', (error) => error), { interval: 10 }).toBe('written');
+  await expect
+    .poll(
+      () =>
+        by.commit(batch, number).then(
+          () => 'written',
+          (error) => error,
+        ),
+      { interval: 10 },
+    )
+    .toBe('written');
 }

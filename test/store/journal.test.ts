@@ -48,7 +48,11 @@ const entry = (name: string): Entry => ({
 function submitted(inputJson?: string): readonly Change[] {
   const runId = yard.submit();
   const changes = yard.changes;
-  return inputJson === undefined ? changes : changes.map((change) => ('insert' in change && change.run.runId === runId ? { ...change, insert: { inputJson } } : change));
+  return inputJson === undefined
+    ? changes
+    : changes.map((change) =>
+        'insert' in change && change.run.runId === runId ? { ...change, insert: { inputJson } } : change,
+      );
 }
 
 async function nextWrite(count: number): Promise<Write> {
@@ -56,7 +60,8 @@ async function nextWrite(count: number): Promise<Write> {
   return writes[count - 1] as Write;
 }
 
-const rowsOf = (batch: SealedBatch, part: string): unknown[] => JSON.parse(batch.rows[batch.parts.indexOf(part as never)] ?? '[]');
+const rowsOf = (batch: SealedBatch, part: string): unknown[] =>
+  JSON.parse(batch.rows[batch.parts.indexOf(part as never)] ?? '[]');
 
 describe('what leaves, and when', () => {
   it('nothing before its commit, everything after it, in order', async () => {
@@ -145,7 +150,9 @@ describe('a batch', () => {
     batch.add(yard.changes, entry('succeed'));
     const sealed = batch.seal();
     expect(sealed.parts).toEqual(['runs_insert', 'workers']);
-    expect(rowsOf(sealed, 'runs_insert')).toMatchObject([{ run_id: runId, state: 'SUCCEEDED', output: '"out"', input: `{"for":"${runId}"}` }]);
+    expect(rowsOf(sealed, 'runs_insert')).toMatchObject([
+      { run_id: runId, state: 'SUCCEEDED', output: '"out"', input: `{"for":"${runId}"}` },
+    ]);
     expect(rowsOf(sealed, 'workers')).toMatchObject([{ name: 'alpha', completed_count: 1 }]);
   });
 

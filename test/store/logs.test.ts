@@ -44,7 +44,15 @@ function newWriter(bytesPerAttemptMax = LINE_BYTES_MAX): LogWriter {
   const onDeposed = () => {
     deposed += 1;
   };
-  return createLogWriter({ sql: logSql, epoch, bytesPerAttemptMax, clock, fraction: () => 0, log: store.log, onDeposed });
+  return createLogWriter({
+    sql: logSql,
+    epoch,
+    bytesPerAttemptMax,
+    clock,
+    fraction: () => 0,
+    log: store.log,
+    onDeposed,
+  });
 }
 
 function lines(firstLineNumber: number, texts: string[], more: Partial<LogLines> = {}): LogLines {
@@ -57,7 +65,10 @@ const add = (logged: LogLines) => new Promise<void>((settle) => writer.add(logge
 
 const stored = () => readLogs(store.sql, runId, 'step', 0, 1_000);
 const texts = async () => (await stored()).map(({ text }) => text);
-const totals = async () => (await store.sql`SELECT stored_bytes::int AS stored, cut_bytes::int AS cut FROM step_log_totals WHERE assignment_id = ${assignmentId}`)[0];
+const totals = async () =>
+  (
+    await store.sql`SELECT stored_bytes::int AS stored, cut_bytes::int AS cut FROM step_log_totals WHERE assignment_id = ${assignmentId}`
+  )[0];
 
 describe('lines', () => {
   it('keep their number, time and level', async () => {
@@ -145,7 +156,12 @@ describe('a store that is away, or not ours', () => {
       settled = true;
     });
     await writer.settled();
-    expect({ settled, deposed, stored: await texts(), totals: await totals() }).toEqual({ settled: false, deposed: 1, stored: [], totals: undefined });
+    expect({ settled, deposed, stored: await texts(), totals: await totals() }).toEqual({
+      settled: false,
+      deposed: 1,
+      stored: [],
+      totals: undefined,
+    });
   });
 
   it.each(['cutBefore', 'cutAfter'] as const)('a connection lost (%s): once all the same', async (cut) => {

@@ -32,7 +32,13 @@ const accept = async (runId: string) => {
 };
 
 describe('one run', () => {
-  const failure = { reason: 'APPLICATION', type: 'Error', message: 'it broke', stack: 'here', retryable: null } as const;
+  const failure = {
+    reason: 'APPLICATION',
+    type: 'Error',
+    message: 'it broke',
+    stack: 'here',
+    retryable: null,
+  } as const;
 
   it('with its payloads and its attempts, oldest first, the current one last', async () => {
     const runId = await run({ action: 'build' });
@@ -63,13 +69,18 @@ describe('one run', () => {
     expect(await readRun(plane.reads, 'default', runId)).toMatchObject({
       state: 'FAILED',
       failure: { message: 'it broke', stack: 'here' },
-      steps: [{ attempts: [{ assignmentId: held.assignmentId, outcome: 'APPLICATION', failure: { message: 'it broke' } }] }],
+      steps: [
+        { attempts: [{ assignmentId: held.assignmentId, outcome: 'APPLICATION', failure: { message: 'it broke' } }] },
+      ],
     });
   });
 
   it('only of its namespace', async () => {
     const runId = await run();
-    expect(await readRun(plane.reads, 'default', runId)).toMatchObject({ runId, steps: [{ attempts: [], state: 'PENDING' }] });
+    expect(await readRun(plane.reads, 'default', runId)).toMatchObject({
+      runId,
+      steps: [{ attempts: [], state: 'PENDING' }],
+    });
     expect(await readRun(plane.reads, 'other', runId)).toBeNull();
     expect(await readRun(plane.reads, 'default', plane.ids.orderedId())).toBeNull();
   });
@@ -89,14 +100,21 @@ describe('a list', () => {
     afterRunId: null,
     limit: 100,
   };
-  const listed = async (filter: Partial<RunFilter> = {}) => (await listRuns(plane.reads, { ...NOTHING_ASKED, ...filter })).map(({ runId }) => runId);
+  const listed = async (filter: Partial<RunFilter> = {}) =>
+    (await listRuns(plane.reads, { ...NOTHING_ASKED, ...filter })).map(({ runId }) => runId);
   let pending: string;
   let tagged: string;
   let described: string;
   let cancelled: string;
 
   beforeAll(async () => {
-    await plane.take({ kind: 'put_namespace', name: 'listed', matchMode: null, retentionMs: null, scheduleTimeoutMs: null });
+    await plane.take({
+      kind: 'put_namespace',
+      name: 'listed',
+      matchMode: null,
+      retentionMs: null,
+      scheduleTimeoutMs: null,
+    });
     const namespace = 'listed';
     pending = await run({ namespace });
     tagged = await run({ namespace, runsOn: ['gpu', 'x86'], action: 'render' });
@@ -149,7 +167,13 @@ describe('a list', () => {
 
   it.each([true, false])('by pages that new runs do not shift (oldest first: %s)', async (oldestFirst) => {
     const namespace = `paged-${oldestFirst}`;
-    await plane.take({ kind: 'put_namespace', name: namespace, matchMode: null, retentionMs: null, scheduleTimeoutMs: null });
+    await plane.take({
+      kind: 'put_namespace',
+      name: namespace,
+      matchMode: null,
+      retentionMs: null,
+      scheduleTimeoutMs: null,
+    });
     const before: string[] = [];
     for (let index = 0; index < 7; index++) before.push(await run({ namespace }));
     const seen: string[] = [];
@@ -168,7 +192,9 @@ describe('a list', () => {
 describe('lookups', () => {
   it('of request ids: those that were used, in their namespace', async () => {
     const runId = await run({ requestId: 'used, "once"', requestDigest: 'digest' });
-    expect(await findRequests(plane.reads, 'default', ['used, "once"', 'never'])).toEqual([{ requestId: 'used, "once"', requestDigest: 'digest', runId }]);
+    expect(await findRequests(plane.reads, 'default', ['used, "once"', 'never'])).toEqual([
+      { requestId: 'used, "once"', requestDigest: 'digest', runId },
+    ]);
     expect(await findRequests(plane.reads, 'other', ['used, "once"'])).toEqual([]);
     expect(await findRequests(plane.reads, 'default', [])).toEqual([]);
   });
@@ -176,7 +202,12 @@ describe('lookups', () => {
   it('of inputs: of the runs that there are', async () => {
     const [first, second] = [await run(), await run()];
     const inputs = await readInputs(plane.reads, [second, plane.ids.orderedId(), first]);
-    expect(inputs).toEqual(new Map([[first, `{"for":"${first}"}`], [second, `{"for":"${second}"}`]]));
+    expect(inputs).toEqual(
+      new Map([
+        [first, `{"for":"${first}"}`],
+        [second, `{"for":"${second}"}`],
+      ]),
+    );
     expect(await readInputs(plane.reads, [])).toEqual(new Map());
   });
 

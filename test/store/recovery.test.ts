@@ -1,8 +1,8 @@
 /** A plane that was killed: what the next one finds in the rows is what the first one had decided. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { SILENT_LOG } from '../../src/lib/log.ts';
 import { becomeHolder } from '../../src/store/holder.ts';
 import { readLiveRows } from '../../src/store/recovery.ts';
-import { SILENT_LOG } from '../../src/lib/log.ts';
 import { draftOf } from '../support/engine.ts';
 import { movingClock, openTestStore, type TestPlane, type TestStore } from '../support/store.ts';
 
@@ -23,7 +23,13 @@ const hourly = { attemptsMax: 3, initialBackoffMs: 3_600_000 };
 
 /** One of everything; the plane is then abandoned. */
 async function liveAndDie(plane: TestPlane) {
-  await plane.take({ kind: 'put_namespace', name: 'other', matchMode: 'STRICT', retentionMs: 5_000, scheduleTimeoutMs: 0 });
+  await plane.take({
+    kind: 'put_namespace',
+    name: 'other',
+    matchMode: 'STRICT',
+    retentionMs: 5_000,
+    scheduleTimeoutMs: 0,
+  });
   const worker = await plane.worker('alpha', { slots: 3, labels: { site: 'north', cores: 8 }, tags: ['gpu', 'x86'] });
   const { connection } = worker;
   await plane.take({ kind: 'upsert_labels', connection, patch: new Map([['site', 'south']]) });
@@ -46,7 +52,16 @@ async function liveAndDie(plane: TestPlane) {
   const first = await plane.run({ action: 'later' });
   const second = await plane.run({ action: 'later' });
   const high = await plane.run({ action: 'later', priority: 4 });
-  return { worker, running, runningAssignment, assigned, assignedAssignment, ended, backingOff, queue: [high, first, second, low] };
+  return {
+    worker,
+    running,
+    runningAssignment,
+    assigned,
+    assignedAssignment,
+    ended,
+    backingOff,
+    queue: [high, first, second, low],
+  };
 }
 
 describe('after a kill', () => {
@@ -70,16 +85,32 @@ describe('after a kill', () => {
   });
 
   it('a worker has its tags, labels and revision, and holds what it held', async () => {
-    const view = await plane.take({ kind: 'read_worker', namespace: 'default', workerId: before.worker.opened.worker.workerId, name: '' });
-    expect(view).toMatchObject({ name: 'alpha', tags: ['gpu', 'x86'], labelsRevision: 2, slots: 3, slotsUsed: 2, completedCount: 1 });
+    const view = await plane.take({
+      kind: 'read_worker',
+      namespace: 'default',
+      workerId: before.worker.opened.worker.workerId,
+      name: '',
+    });
+    expect(view).toMatchObject({
+      name: 'alpha',
+      tags: ['gpu', 'x86'],
+      labelsRevision: 2,
+      slots: 3,
+      slotsUsed: 2,
+      completedCount: 1,
+    });
     expect(Object.fromEntries(view.labels)).toEqual({ site: 'south', cores: 8 });
     expect(view.assignments.map(({ runId }) => runId).sort()).toEqual([before.running, before.assigned].sort());
   });
 
   it('request ids are known, of runs that live', async () => {
     const again = draftOf(plane.ids.orderedId(), { requestId: 'running', requestDigest: 'r' });
-    expect(await plane.take({ kind: 'schedule_runs', runs: [again] })).toMatchObject([{ runId: before.running, alreadyScheduled: true }]);
-    expect(await plane.refuse({ kind: 'schedule_runs', runs: [{ ...again, requestDigest: 'x' }] })).toMatchObject({ refused: 'REQUEST_ID_REUSED' });
+    expect(await plane.take({ kind: 'schedule_runs', runs: [again] })).toMatchObject([
+      { runId: before.running, alreadyScheduled: true },
+    ]);
+    expect(await plane.refuse({ kind: 'schedule_runs', runs: [{ ...again, requestDigest: 'x' }] })).toMatchObject({
+      refused: 'REQUEST_ID_REUSED',
+    });
   });
 
   it('and of runs that have ended', async () => {
@@ -92,13 +123,20 @@ describe('after a kill', () => {
     const resume = { sessionHash: `session-${worker.connection}`, heldAssignmentIds: [runningAssignment] };
     const back = await plane.worker('alpha', { slots: 1, resume });
     expect(back.opened).toMatchObject({ resumed: true, keptAssignmentIds: [runningAssignment] });
-    await plane.fact({ kind: 'succeed_step', connection: back.connection, assignmentId: runningAssignment, outputJson: '2' });
-    expect(await store.sql`SELECT state, output FROM runs WHERE run_id = ${before.running}`).toEqual([{ state: 'SUCCEEDED', output: '2' }]);
+    await plane.fact({
+      kind: 'succeed_step',
+      connection: back.connection,
+      assignmentId: runningAssignment,
+      outputJson: '2',
+    });
+    expect(await store.sql`SELECT state, output FROM runs WHERE run_id = ${before.running}`).toEqual([
+      { state: 'SUCCEEDED', output: '2' },
+    ]);
     // Never accepted and not named: back to the queue, free of charge, and offered anew.
     expect(await back.offered(before.assigned)).not.toBe(assignedAssignment);
-    expect(await store.sql`SELECT failures, losses, assignment_number FROM runs WHERE run_id = ${before.assigned}`).toEqual([
-      { failures: 0, losses: 0, assignment_number: 1 },
-    ]);
+    expect(
+      await store.sql`SELECT failures, losses, assignment_number FROM runs WHERE run_id = ${before.assigned}`,
+    ).toEqual([{ failures: 0, losses: 0, assignment_number: 1 }]);
     await plane.fact({ kind: 'goodbye', connection: back.connection });
   });
 
@@ -114,9 +152,13 @@ describe('after a kill', () => {
   });
 
   it('a step that backed off is ready after the grace at the latest', async () => {
-    expect(await store.sql`SELECT step_state, failures FROM runs WHERE run_id = ${before.backingOff}`).toEqual([{ step_state: 'BLOCKED', failures: 1 }]);
+    expect(await store.sql`SELECT step_state, failures FROM runs WHERE run_id = ${before.backingOff}`).toEqual([
+      { step_state: 'BLOCKED', failures: 1 },
+    ]);
     clock.advance(plane.times.reconnectGraceMs);
-    await expect.poll(() => store.sql`SELECT step_state FROM runs WHERE run_id = ${before.backingOff}`, { interval: 5 }).toEqual([{ step_state: 'PENDING' }]);
+    await expect
+      .poll(() => store.sql`SELECT step_state FROM runs WHERE run_id = ${before.backingOff}`, { interval: 5 })
+      .toEqual([{ step_state: 'PENDING' }]);
   });
 });
 
@@ -138,7 +180,9 @@ describe('a worker that never comes back', () => {
     expect(await stored()).toEqual([{ step_state: 'RUNNING', losses: 0 }]);
     clock.advance(5_000);
     await expect.poll(stored, { interval: 5 }).toEqual([{ step_state: 'PENDING', losses: 1 }]);
-    expect(await store.sql`SELECT outcome, number FROM attempts WHERE run_id = ${runId}`).toEqual([{ outcome: 'WORKER_LOST', number: 1 }]);
+    expect(await store.sql`SELECT outcome, number FROM attempts WHERE run_id = ${runId}`).toEqual([
+      { outcome: 'WORKER_LOST', number: 1 },
+    ]);
   });
 });
 

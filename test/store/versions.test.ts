@@ -28,7 +28,12 @@ async function written(table: string): Promise<Counts> {
 async function during(table: string, work: () => Promise<void>): Promise<Counts> {
   const before = await written(table);
   await work();
-  await expect.poll(() => store.sql`SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'yardmaster%' AND datname = current_database()`).toHaveLength(0);
+  await expect
+    .poll(
+      () =>
+        store.sql`SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'yardmaster%' AND datname = current_database()`,
+    )
+    .toHaveLength(0);
   const after = await written(table);
   return {
     inserted: after.inserted - before.inserted,
@@ -79,7 +84,14 @@ describe('a run of one step', () => {
       await aMoment();
       const both = [
         plane.take({ kind: 'schedule_runs', runs: [draft] }),
-        plane.take({ kind: 'cancel_run', namespace: 'default', runId: draft.runId, mode: 'ANY', reason: '', stepName: '' }),
+        plane.take({
+          kind: 'cancel_run',
+          namespace: 'default',
+          runId: draft.runId,
+          mode: 'ANY',
+          reason: '',
+          stepName: '',
+        }),
       ];
       store.proxy.resume();
       await Promise.all([first, ...both]);
@@ -105,7 +117,8 @@ describe('a run of one step', () => {
       const plane = await store.plane();
       const { connection, offered } = await plane.worker('delta', { slots: runs, actions: ['many'] });
       const runIds = await Promise.all(Array.from({ length: runs }, () => plane.run({ action: 'many' })));
-      for (const runId of runIds) await plane.fact({ kind: 'accept_step', connection, assignmentId: await offered(runId) });
+      for (const runId of runIds)
+        await plane.fact({ kind: 'accept_step', connection, assignmentId: await offered(runId) });
       await plane.stop();
     });
     expect(counts.updated).toBe(runs);

@@ -127,7 +127,7 @@ const about = (kind: Exclude<Event, { kind: 'submit' | 'hello' | 'mode' | 'pass'
 
 const event: fc.Arbitrary<Event> = fc.oneof(
   {
-    weight: 9,
+    weight: 18,
     arbitrary: fc.record({
       kind: fc.constant('submit' as const),
       runs: fc.array(draft, { minLength: 1, maxLength: 4 }),
@@ -170,7 +170,7 @@ const event: fc.Arbitrary<Event> = fc.oneof(
   },
   { weight: 9, arbitrary: about('accept') },
   { weight: 4, arbitrary: about('return') },
-  { weight: 10, arbitrary: about('finish') },
+  { weight: 16, arbitrary: about('finish') },
   { weight: 3, arbitrary: about('succeed') },
   { weight: 3, arbitrary: about('fail') },
   { weight: 2, arbitrary: about('cancel') },

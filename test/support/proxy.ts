@@ -2,10 +2,10 @@
  * A TCP proxy in front of PostgreSQL that loses what a network loses: a statement before it arrives, an answer after
  * the commit, one side of a connection, or everything for a while. Connections are named by their application_name.
  */
-import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { connectionOptions } from '../../src/store/database.ts';
 
-export interface Proxy {
+export interface DatabaseProxy {
   /** The same database, by way of the proxy. */
   readonly url: string;
   /** Statements the server has carried out so far. */
@@ -45,7 +45,7 @@ interface Link {
 // ReadyForQuery, outside of a transaction: what the server says once a statement is carried out and committed.
 const READY = Buffer.from([0x5a, 0, 0, 0, 5, 0x49]);
 
-export async function startProxy(databaseUrl: string): Promise<Proxy> {
+export async function startProxy(databaseUrl: string): Promise<DatabaseProxy> {
   const { options } = connectionOptions(databaseUrl);
   const { path, host = 'localhost', port = 5432 } = options;
   const links = new Set<Link>();

@@ -12,7 +12,7 @@ import { type Plane, startPlane } from '../../src/server/plane.ts';
 import { type Database, openDatabase } from '../../src/store/database.ts';
 import { draftOf, type RunOptions } from './engine.ts';
 import { createTestDatabase, type TestDatabase } from './postgres.ts';
-import { type Proxy, startProxy } from './proxy.ts';
+import { type DatabaseProxy, startProxy } from './proxy.ts';
 
 export interface MovingClock extends Clock {
   /** Moves time on at once; timers that are due by then fire. */
@@ -68,7 +68,7 @@ export interface TestStore {
   readonly test: TestDatabase;
   /** What the code under test opens: by way of the proxy. */
   readonly database: Database;
-  readonly proxy: Proxy;
+  readonly proxy: DatabaseProxy;
   /** Past the proxy. */
   readonly sql: ReturnType<TestDatabase['connect']>;
   readonly log: ReturnType<typeof recordingLog>;
@@ -176,7 +176,9 @@ function withHelpers(plane: Plane): TestPlane {
       const opened = await take({ kind: 'open_session', ...helloOf(connection, name, options) });
       const offered = (runId: string) =>
         vi.waitFor(() => {
-          const offer = effects.flatMap((effect) => (effect.kind === 'run_step' ? [effect.offer] : [])).findLast((each) => each.runId === runId);
+          const offer = effects
+            .flatMap((effect) => (effect.kind === 'run_step' ? [effect.offer] : []))
+            .findLast((each) => each.runId === runId);
           if (offer === undefined) throw new Error(`run ${runId} was not offered to ${name}`);
           return offer.assignmentId;
         }, WAIT);

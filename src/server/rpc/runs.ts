@@ -3,7 +3,7 @@ import { type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
 import { type AdminService, CancelMode, type ListRunsRequest, type ScheduleRunRequest } from '../../../gen/yardmaster/v1/admin_service_pb.ts';
 import type { Run } from '../../../gen/yardmaster/v1/run_pb.ts';
 import type { LogLevel } from '../../../gen/yardmaster/v1/worker_service_pb.ts';
-import { isRefusal, type Refusal, refuse, refuseField, refuseLimit } from '../../domain/refusal.ts';
+import { isRefusal, refuse, refuseField, refuseLimit } from '../../domain/refusal.ts';
 import { parseTags } from '../../domain/tags.ts';
 import type { RunDraft } from '../../engine/commands.ts';
 import type { RunView } from '../../engine/views.ts';
@@ -66,8 +66,8 @@ export function runRpcs(plane: Plane): Implementation<typeof AdminService> {
       if (bad) throw new RefusedError(bad);
       const engineMode = mode === CancelMode.IF_PENDING ? 'IF_PENDING' : 'ANY';
       const cancelled = await plane.submit({ kind: 'cancel_run', namespace, runId, mode: engineMode, reason, stepName });
-      if (isRefusal(cancelled) && cancelled.refused === 'RUN_NOT_FOUND') throw new RefusedError(await endedOrUnknown(plane, namespace, runId));
-      accepted(cancelled);
+      if (isRefusal(cancelled) && cancelled.refused === 'RUN_NOT_FOUND') await checkCancelled(plane, namespace, runId);
+      else accepted(cancelled);
       return { run: await storedRun(plane, namespace, runId) };
     },
 
@@ -119,10 +119,11 @@ async function findStored(plane: Plane, namespace: string, runId: string): Promi
   throw new RefusedError(refuse('RUN_NOT_FOUND', `run_id "${runId}" does not exist in namespace "${namespace}"`, { run_id: runId }));
 }
 
-/** Why a run that is not in memory cannot be changed: only ended ones leave it. */
-async function endedOrUnknown(plane: Plane, namespace: string, runId: string): Promise<Refusal> {
+/** Only ended runs leave memory; as there, a cancelled one may be cancelled again and another one may not. */
+async function checkCancelled(plane: Plane, namespace: string, runId: string): Promise<void> {
   const { state } = await findStored(plane, namespace, runId);
-  return refuse('STEP_STATE', `run ${runId} has ended: ${state}`, { run_id: runId, state });
+  if (state === 'CANCELLED') return;
+  throw new RefusedError(refuse('STEP_STATE', `run ${runId} has ended: ${state}`, { run_id: runId, state }));
 }
 
 /** As stored, with the progress that only memory has. */

@@ -7,7 +7,11 @@ export interface KnownRequest {
 }
 
 /** Which of these request ids were used before, by run. */
-export async function findRequests(sql: Sql, namespace: string, requestIds: readonly string[]): Promise<KnownRequest[]> {
+export async function findRequests(
+  sql: Sql,
+  namespace: string,
+  requestIds: readonly string[],
+): Promise<KnownRequest[]> {
   return sql<KnownRequest[]>`
     SELECT request_id AS "requestId", request_digest AS "requestDigest", run_id AS "runId"
     FROM runs WHERE namespace = ${namespace} AND request_id = ANY(ARRAY(

@@ -1,0 +1,87 @@
+/** The quickstart's workers: three processes with different tags and labels. */
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+
+export interface WorkerSpec {
+  readonly name: string;
+  readonly tags: readonly string[];
+  readonly labels: Readonly<Record<string, string | number>>;
+}
+
+export const FLEET: readonly WorkerSpec[] = [
+  { name: 'quickstart-a100', tags: ['gpu', 'gpu-A100'], labels: { memory: 512, model: 'llama' } },
+  { name: 'quickstart-t4', tags: ['gpu', 'gpu-T4'], labels: { memory: 16, model: 'mistral' } },
+  { name: 'quickstart-cpu', tags: ['cpu'], labels: { memory: 64 } },
+];
+
+/** What a worker process says to the quickstart. */
+export type FromWorker =
+  | { readonly kind: 'ready' }
+  /** The handler of a run was entered, by the clock that all processes of a machine share. */
+  | { readonly kind: 'entered'; readonly runId: string; readonly atNs: string };
+
+/** What the quickstart asks of a worker process. */
+export interface ToWorker {
+  readonly upsertLabels: Readonly<Record<string, string | number | null>>;
+}
+
+export interface Fleet {
+  /** Who entered this run's handler, and when (CLOCK_MONOTONIC, nanoseconds). */
+  entered(runId: string): Promise<{ readonly worker: string; readonly atNs: bigint }>;
+  upsertLabels(worker: string, labels: ToWorker['upsertLabels']): void;
+  stop(): Promise<void>;
+}
+
+interface Entry {
+  readonly worker: string;
+  readonly atNs: bigint;
+}
+
+export async function startFleet(address: string): Promise<Fleet> {
+  const children = new Map<string, ChildProcess>();
+  const entries = new Map<string, Entry>();
+  const waiting = new Map<string, (entry: Entry) => void>();
+
+  // A handler may be entered before the answer to its submission has come; whichever is later finds the other.
+  function onMessage(worker: string, message: FromWorker): void {
+    if (message.kind !== 'entered') return;
+    const entry = { worker, atNs: BigInt(message.atNs) };
+    entries.set(message.runId, entry);
+    waiting.get(message.runId)?.(entry);
+  }
+
+  await Promise.all(
+    FLEET.map(async (spec) => {
+      const child = fork(fileURLToPath(import.meta.resolve('./worker.js')), [address, JSON.stringify(spec)]);
+      children.set(spec.name, child);
+      child.on('message', (message: FromWorker) => onMessage(spec.name, message));
+      const died = once(child, 'exit').then(() => {
+        throw new Error(`the worker process ${spec.name} ended`);
+      });
+      died.catch(() => {});
+      await Promise.race([once(child, 'message'), died]);
+    }),
+  );
+
+  return {
+    entered(runId) {
+      const known = entries.get(runId);
+      if (known) return Promise.resolve(known);
+      return new Promise((resolve) => waiting.set(runId, resolve));
+    },
+    upsertLabels(worker, labels) {
+      children.get(worker)?.send({ upsertLabels: labels } satisfies ToWorker);
+    },
+    async stop() {
+      await Promise.all(
+        [...children.values()].map(async (child) => {
+          if (child.exitCode !== null || child.signalCode !== null) return;
+          const gone = once(child, 'exit');
+          child.kill('SIGTERM');
+          await gone;
+        }),
+      );
+    },
+  };
+}
