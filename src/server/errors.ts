@@ -69,12 +69,21 @@ export function bounded(refusal: Refusal): Refusal {
     if (bytesLeft < 0) break;
     fields.push(shown);
   }
-  return { ...refusal, message: clipBytes(refusal.message, MESSAGE_BYTES_MAX), metadata: Object.fromEntries(metadata), fields };
+  return {
+    ...refusal,
+    message: clipBytes(refusal.message, MESSAGE_BYTES_MAX),
+    metadata: Object.fromEntries(metadata),
+    fields,
+  };
 }
 
 /** google.rpc.Status with one ErrorInfo, and a BadRequest when fields are named. */
 export function statusBytes(refusal: Refusal): Uint8Array {
-  const info = create(ErrorInfoSchema, { reason: refusal.refused, domain: ERROR_DOMAIN, metadata: { ...refusal.metadata } });
+  const info = create(ErrorInfoSchema, {
+    reason: refusal.refused,
+    domain: ERROR_DOMAIN,
+    metadata: { ...refusal.metadata },
+  });
   const details = [anyPack(ErrorInfoSchema, info)];
   if (refusal.fields.length > 0) {
     const fieldViolations = refusal.fields.map(({ field, description }) => ({ field, description }));

@@ -9,7 +9,7 @@ import { DUEL_TIMES, Duel, pictureOfEngine, pictureOfOracle } from '../support/e
 import { eventsOf } from '../support/engine_events.ts';
 import { type Wish, wishHolds } from '../support/engine_wishes.ts';
 
-const LIVES = 400;
+const LIVES = 250;
 const EVENTS_PER_LIFE = 60;
 const COMMANDS_MIN = 2_000;
 

@@ -54,7 +54,7 @@ it('does what a list that is sorted after every change does', () => {
         expect(queue.countBefore(place)).toBe(waiting.filter((item) => comparePlaces(item, place) < 0).length);
       }
     }),
-    { numRuns: 60 },
+    { numRuns: 30 },
   );
 });
 

@@ -2,7 +2,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { STALLED_MS } from '../../src/store/journal.ts';
 import { draftOf } from '../support/engine.ts';
-import { aMoment, movingClock, openTestStore, type TestPlane, type TestStore } from '../support/store.ts';
+import { aMoment, movingClock, openTestStore, type TestPlane, type TestStore, WAIT } from '../support/store.ts';
 
 let store: TestStore;
 let clock: ReturnType<typeof movingClock>;
@@ -38,7 +38,7 @@ describe.each(Object.entries(AWAY))('a database that is %s', (_how, { go, back }
     plane.decide({ kind: 'succeed_step', connection, assignmentId, outputJson: '"kept"' }, () => answered.push('done'));
     await aMoment();
     clock.advance(STALLED_MS + 1);
-    await expect.poll(() => plane.isReady(), { interval: 5 }).toBe(false);
+    await expect.poll(() => plane.isReady(), WAIT).toBe(false);
     expect(await plane.refuse({ kind: 'schedule_runs', runs: [draftOf(plane.ids.orderedId())] })).toMatchObject({
       refused: 'STORE_UNAVAILABLE',
     });
@@ -87,7 +87,7 @@ describe('while it is away', () => {
     store.proxy.resume();
     await submitted;
     await expect
-      .poll(() => store.sql`SELECT state FROM runs WHERE run_id = ${runId}`, { interval: 10 })
+      .poll(() => store.sql`SELECT state FROM runs WHERE run_id = ${runId}`, WAIT)
       .toEqual([{ state: 'TIMED_OUT' }]);
   });
 

@@ -5,7 +5,14 @@ import type { Effect } from '../../src/engine/effects.ts';
 import { systemIds } from '../../src/lib/random.ts';
 import type { Plane } from '../../src/server/plane.ts';
 import { draftOf, type RunOptions } from '../support/engine.ts';
-import { movingClock, openTestStore, type TestPlane, type TestStore } from '../support/store.ts';
+import {
+  endHolder,
+  movingClock,
+  openTestStore,
+  someoneWaits,
+  type TestPlane,
+  type TestStore,
+, WAIT } from '../support/store.ts';
 
 const POISON = 'poison';
 let store: TestStore;
@@ -29,7 +36,7 @@ async function poisonedPlane(): Promise<TestPlane> {
 const draft = (plane: Plane, options: RunOptions) =>
   ({ kind: 'schedule_runs', runs: [draftOf(plane.ids.orderedId(), options)] }) as const;
 
-const ready = (plane: Plane) => expect.poll(() => plane.isReady(), { interval: 5, timeout: 5_000 }).toBe(true);
+const ready = (plane: Plane) => expect.poll(() => plane.isReady(), WAIT).toBe(true);
 
 const said = (event: string) => store.log.records.filter((record) => record.event === event);
 
@@ -155,11 +162,9 @@ describe('other ways to fall', () => {
   it('another process takes over: this one waits until that one is gone, and can be stopped meanwhile', async () => {
     const plane = await store.plane({ clock });
     const other = store.plane({ clock });
-    await expect
-      .poll(() => store.sql`SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`, { interval: 5 })
-      .toHaveLength(1);
+    await someoneWaits(store);
     const { effects } = await plane.worker('alpha');
-    await store.sql`SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted`;
+    await endHolder(store);
     await other;
     expect(await plane.refuse(draft(plane, {}))).toMatchObject({ refused: 'STANDING_DOWN' });
     expect(effects.at(-1)).toMatchObject({ kind: 'evict', reason: 'STANDING_DOWN' });

@@ -10,7 +10,15 @@ import { becomeHolder, DeposedError, type Holder } from '../../src/store/holder.
 import { createJournal } from '../../src/store/journal.ts';
 import type { RunOptions } from '../support/engine.ts';
 import { draftOf } from '../support/engine.ts';
-import { aMoment, movingClock, openTestStore, type TestStore } from '../support/store.ts';
+import {
+  aMoment,
+  endHolder,
+  lockers,
+  movingClock,
+  openTestStore,
+  someoneWaits,
+  type TestStore,
+, WAIT } from '../support/store.ts';
 
 const JOURNAL = 'yardmaster journal';
 const ids = systemIds();
@@ -109,9 +117,9 @@ describe('the lock', () => {
       taken = true;
       return value;
     });
-    await waitsForLock();
+    await someoneWaits(store);
     expect(taken).toBe(false);
-    await store.sql`SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted`;
+    await endHolder(store);
     const successor = await second;
     expect(successor.epoch).toBe(holder.epoch + 1);
     const { runId, batch } = batchOfOne();
@@ -125,18 +133,16 @@ describe('the lock', () => {
   it('waiting for it can be given up', async () => {
     const giveUp = new AbortController();
     const waiting = becomeHolder(store.database, 'impatient', SILENT_LOG, { signal: giveUp.signal });
-    await waitsForLock();
+    await someoneWaits(store);
     giveUp.abort(new Error('enough'));
     await expect(waiting).rejects.toThrow();
     expect(await readHolder()).toMatchObject({ epoch: holder.epoch });
   });
 
   it('is taken again, with every setting, after the connection was cut', async () => {
-    await store.sql`SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted`;
+    await endHolder(store);
     await commitStubbornly(holder, batchOfOne().batch, 1);
-    expect(
-      await store.sql`SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
-    ).toHaveLength(1);
+    expect(await lockers(store, true)).toHaveLength(1);
     const settings = [
       'plan_cache_mode',
       'enable_seqscan',
@@ -245,12 +251,6 @@ describe('a journal whose connection is cut', () => {
   });
 });
 
-async function waitsForLock(): Promise<void> {
-  await expect
-    .poll(() => store.sql`SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`, { interval: 5 })
-    .toHaveLength(1);
-}
-
 /** As the journal does: whatever may pass is tried again. */
 async function commitStubbornly(by: Holder, batch: SealedBatch, number: number): Promise<void> {
   await expect
@@ -260,7 +260,7 @@ async function commitStubbornly(by: Holder, batch: SealedBatch, number: number):
           () => 'written',
           (error) => error,
         ),
-      { interval: 10 },
+      WAIT,
     )
     .toBe('written');
 }

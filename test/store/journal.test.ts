@@ -6,7 +6,7 @@ import { BATCH_BYTES_MAX, BATCH_ROWS_MAX, createBatch, type Entry, type SealedBa
 import { DeposedError } from '../../src/store/holder.ts';
 import { createJournal, type Journal, STALLED_MS } from '../../src/store/journal.ts';
 import { createYard, draftOf, type Yard } from '../support/engine.ts';
-import { movingClock } from '../support/store.ts';
+import { movingClock, WAIT } from '../support/store.ts';
 
 interface Write {
   readonly batch: SealedBatch;
@@ -56,7 +56,7 @@ function submitted(inputJson?: string): readonly Change[] {
 }
 
 async function nextWrite(count: number): Promise<Write> {
-  await vi.waitFor(() => expect(writes.length).toBeGreaterThanOrEqual(count), { interval: 1 });
+  await vi.waitFor(() => expect(writes.length).toBeGreaterThanOrEqual(count), WAIT);
   return writes[count - 1] as Write;
 }
 
@@ -109,7 +109,7 @@ describe('what leaves, and when', () => {
   it('what nobody waits for leaves by itself all the same', async () => {
     journal.add(submitted(), entry('accepted'), false);
     (await nextWrite(1)).done();
-    await vi.waitFor(() => expect(events).toEqual(['accepted']));
+    await vi.waitFor(() => expect(events).toEqual(['accepted']), WAIT);
   });
 
   it('an entry that throws keeps nobody else back', async () => {
@@ -247,7 +247,7 @@ describe('a store that does not answer, or says no', () => {
     const first = await nextWrite(1);
     journal.add(submitted(), entry('second'));
     first.fail(new Error('no such column'));
-    await vi.waitFor(() => expect(fatal).toHaveBeenCalledOnce());
+    await vi.waitFor(() => expect(fatal).toHaveBeenCalledOnce(), WAIT);
     journal.add([], entry('late read'));
     journal.add(submitted(), entry('late'));
     expect(events).toEqual(['late read STANDING_DOWN', 'late STANDING_DOWN']);
@@ -263,7 +263,7 @@ describe('a store that does not answer, or says no', () => {
     journal.add(submitted(), entry('bad'));
     journal.add(submitted(), entry('good'));
     (await nextWrite(1)).fail(new Error('invalid input'));
-    await vi.waitFor(() => expect(fatal).toHaveBeenCalledOnce());
+    await vi.waitFor(() => expect(fatal).toHaveBeenCalledOnce(), WAIT);
     journal.stop();
     expect(events).toEqual(['bad CULPRIT', 'standing down', 'good STANDING_DOWN']);
   });
@@ -271,7 +271,7 @@ describe('a store that does not answer, or says no', () => {
   it('nobody is the culprit when another process decides', async () => {
     journal.add(submitted(), entry('only'));
     (await nextWrite(1)).fail(new DeposedError('epoch 2 has begun'));
-    await vi.waitFor(() => expect(fatal).toHaveBeenCalledOnce());
+    await vi.waitFor(() => expect(fatal).toHaveBeenCalledOnce(), WAIT);
     journal.stop();
     expect(events).toEqual(['only STANDING_DOWN']);
   });

@@ -5,7 +5,7 @@ import { listRuns, type RunFilter } from '../../src/store/queries/list_runs.ts';
 import { readInputs } from '../../src/store/queries/read_inputs.ts';
 import { readRun } from '../../src/store/queries/read_run.ts';
 import { draftOf, type RunOptions } from '../support/engine.ts';
-import { openTestStore, type TestPlane, type TestStore, type TestWorker } from '../support/store.ts';
+import { openTestStore, type TestPlane, type TestStore, type TestWorker, WAIT } from '../support/store.ts';
 
 let store: TestStore;
 let plane: TestPlane;
@@ -45,7 +45,7 @@ describe('one run', () => {
     const first = await accept(runId);
     await plane.fact({ kind: 'return_step', ...first, reason: 'NOT_READY', detail: '' });
     await plane.take({ kind: 'upsert_labels', connection: worker.connection, patch: new Map([['site', 'south']]) });
-    await expect.poll(() => worker.offered(runId)).not.toBe(first.assignmentId);
+    await expect.poll(() => worker.offered(runId), WAIT).not.toBe(first.assignmentId);
     const second = await accept(runId);
     const running = await readRun(plane.reads, 'default', runId);
     expect(running?.steps[0]?.attempts).toMatchObject([

@@ -4,7 +4,7 @@ import { SILENT_LOG } from '../../src/lib/log.ts';
 import { becomeHolder } from '../../src/store/holder.ts';
 import { readLiveRows } from '../../src/store/recovery.ts';
 import { draftOf } from '../support/engine.ts';
-import { movingClock, openTestStore, type TestPlane, type TestStore } from '../support/store.ts';
+import { movingClock, openTestStore, type TestPlane, type TestStore, WAIT } from '../support/store.ts';
 
 let store: TestStore;
 const openStore = async () => {
@@ -157,7 +157,7 @@ describe('after a kill', () => {
     ]);
     clock.advance(plane.times.reconnectGraceMs);
     await expect
-      .poll(() => store.sql`SELECT step_state FROM runs WHERE run_id = ${before.backingOff}`, { interval: 5 })
+      .poll(() => store.sql`SELECT step_state FROM runs WHERE run_id = ${before.backingOff}`, WAIT)
       .toEqual([{ step_state: 'PENDING' }]);
   });
 });
@@ -179,7 +179,7 @@ describe('a worker that never comes back', () => {
     await plane.run();
     expect(await stored()).toEqual([{ step_state: 'RUNNING', losses: 0 }]);
     clock.advance(5_000);
-    await expect.poll(stored, { interval: 5 }).toEqual([{ step_state: 'PENDING', losses: 1 }]);
+    await expect.poll(stored, WAIT).toEqual([{ step_state: 'PENDING', losses: 1 }]);
     expect(await store.sql`SELECT outcome, number FROM attempts WHERE run_id = ${runId}`).toEqual([
       { outcome: 'WORKER_LOST', number: 1 },
     ]);

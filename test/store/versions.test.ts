@@ -1,7 +1,7 @@
 /** What a run costs the database: versions of its row, and whether they stay on their page. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { draftOf } from '../support/engine.ts';
-import { aMoment, openTestStore, type TestStore } from '../support/store.ts';
+import { aMoment, openTestStore, type TestStore, WAIT } from '../support/store.ts';
 
 let store: TestStore;
 beforeAll(async () => {
@@ -32,6 +32,7 @@ async function during(table: string, work: () => Promise<void>): Promise<Counts>
     .poll(
       () =>
         store.sql`SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'yardmaster%' AND datname = current_database()`,
+      WAIT,
     )
     .toHaveLength(0);
   const after = await written(table);

@@ -187,6 +187,27 @@ function withHelpers(plane: Plane): TestPlane {
   };
 }
 
+/** Server processes of this database that have the lock of who decides (`granted`), or wait for it. */
+export async function lockers(store: TestStore, granted: boolean): Promise<number[]> {
+  // The locks of all databases are listed, and other tests run beside this one.
+  const rows = await store.sql<{ pid: number }[]>`
+    SELECT pid FROM pg_locks JOIN pg_database d ON d.oid = database
+    WHERE locktype = 'advisory' AND granted = ${granted} AND datname = current_database()`;
+  return rows.map(({ pid }) => pid);
+}
+
+/** Ends the connection of whoever decides. */
+export async function endHolder(store: TestStore): Promise<void> {
+  for (const pid of await lockers(store, true)) await store.sql`SELECT pg_terminate_backend(${pid})`;
+}
+
+/** Somebody waits for the lock by now. */
+export async function someoneWaits(store: TestStore): Promise<void> {
+  await vi.waitFor(async () => {
+    if ((await lockers(store, false)).length === 0) throw new Error('nobody waits for the lock');
+  }, WAIT);
+}
+
 /** Lets everything that is ready to go, go: what was submitted is on its way to the store afterwards. */
 export const aMoment = () => new Promise<void>((resolve) => setImmediate(resolve));
 

@@ -20,5 +20,8 @@ export function clipBytes(text: string, bytesMax: number): string {
   const bytes = Buffer.from(text);
   if (bytes.length <= bytesMax) return bytes.toString();
   // A cut inside a character leaves a replacement mark at the end: it goes too.
-  return `${bytes.subarray(0, bytesMax).toString().replace(/\ufffd+$/, '')}…`;
+  return `${bytes
+    .subarray(0, bytesMax)
+    .toString()
+    .replace(/\ufffd+$/, '')}…`;
 }
