@@ -22,31 +22,42 @@ export function tick(state: EngineState, turn: Turn): null {
 function fire(state: EngineState, turn: Turn, due: Due): void {
   switch (due.kind) {
     case 'schedule':
-      return scheduleTimedOut(state, turn, due.step);
+      scheduleTimedOut(state, turn, due.step);
+      break;
     case 'backoff':
-      return backoffOver(state, turn, due.step);
+      backoffOver(state, turn, due.step);
+      break;
     case 'reoffer':
       due.step.reofferTimer = NO_TIMER;
       turn.openedDemands.add(due.step.demand);
-      return armReoffer(state, turn, due.step);
+      armReoffer(state, turn, due.step);
+      break;
     case 'accept':
-      return acceptMissed(state, turn, due.step);
+      acceptMissed(state, turn, due.step);
+      break;
     case 'execution':
-      return attemptTimedOut(state, turn, due.step, 'EXECUTION_TIMEOUT', 'the attempt took longer than its execution_timeout');
+      attemptTimedOut(state, turn, due.step, 'EXECUTION_TIMEOUT', 'the attempt took longer than its execution_timeout');
+      break;
     case 'progress':
-      return attemptTimedOut(state, turn, due.step, 'EXECUTION_TIMEOUT', 'the attempt was silent for longer than its progress_timeout');
+      attemptTimedOut(state, turn, due.step, 'EXECUTION_TIMEOUT', 'the attempt was silent for longer than its progress_timeout');
+      break;
     case 'cancel':
-      return closeCancelled(state, turn, due.step, null);
+      closeCancelled(state, turn, due.step, null);
+      break;
     case 'grace':
-      return lose(state, turn, due.step, 'WORKER_LOST');
+      lose(state, turn, due.step, 'WORKER_LOST');
+      break;
     case 'worker_grace':
-      return sessionOver(state, turn, due.worker);
+      sessionOver(state, turn, due.worker);
+      break;
     case 'accept_missed':
       due.worker.acceptMissed = false;
       due.worker.acceptMissedTimer = NO_TIMER;
-      return capacityChanged(state, turn, due.worker);
+      capacityChanged(state, turn, due.worker);
+      break;
     case 'forget':
-      return forgetEnded(state, turn.nowMs);
+      forgetEnded(state, turn.nowMs);
+      break;
   }
 }
 

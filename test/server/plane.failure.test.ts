@@ -12,7 +12,8 @@ import {
   someoneWaits,
   type TestPlane,
   type TestStore,
-, WAIT } from '../support/store.ts';
+  WAIT,
+} from '../support/store.ts';
 
 const POISON = 'poison';
 let store: TestStore;

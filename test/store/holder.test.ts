@@ -18,7 +18,8 @@ import {
   openTestStore,
   someoneWaits,
   type TestStore,
-, WAIT } from '../support/store.ts';
+  WAIT,
+} from '../support/store.ts';
 
 const JOURNAL = 'yardmaster journal';
 const ids = systemIds();

@@ -3,6 +3,7 @@ import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
 import { AdminService } from '../../../gen/yardmaster/v1/admin_service_pb.ts';
 import { WorkerService } from '../../../gen/yardmaster/v1/worker_service_pb.ts';
+import type { Clock } from '../../lib/clock.ts';
 import type { Plane } from '../plane.ts';
 import { adminService } from '../rpc/admin_service.ts';
 import { workerService } from '../rpc/worker_service.ts';
@@ -49,7 +50,7 @@ export async function listenGrpc(plane: Plane, host: string, port: number): Prom
     async close() {
       for (const name of ['', AdminService.typeName, WorkerService.typeName]) health.setStatus(name, 'NOT_SERVING');
       for (const session of [...sessions]) session.reconnect('the server is stopping');
-      await shutDown(server);
+      await shutDown(server, plane.clock);
     },
   };
 }
@@ -67,14 +68,14 @@ function bind(server: Server, host: string, port: number): Promise<number> {
 const SHUTDOWN_MS = 3_000;
 
 /** Lets calls under way finish for a while; then they are cut. */
-function shutDown(server: Server): Promise<void> {
+function shutDown(server: Server, clock: Clock): Promise<void> {
   return new Promise((resolve) => {
-    const cut = setTimeout(() => {
+    const cut = clock.after(SHUTDOWN_MS, () => {
       server.forceShutdown();
       resolve();
-    }, SHUTDOWN_MS);
+    });
     server.tryShutdown(() => {
-      clearTimeout(cut);
+      cut.clear();
       resolve();
     });
   });
