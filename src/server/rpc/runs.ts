@@ -110,7 +110,13 @@ async function drafts(plane: Plane, namespace: string, asked: readonly Asked[]):
 async function schedule(plane: Plane, runs: readonly RunDraft[]) {
   // Before the command: the assignment may leave in the same turn as its answer, and wants the input.
   for (const { runId, inputJson } of runs) plane.payloads.put(runId, inputJson);
-  return accepted(await plane.submit({ kind: 'schedule_runs', runs }));
+  const result = await plane.submit({ kind: 'schedule_runs', runs });
+  const taken = isRefusal(result) ? [] : result;
+  // A repeated request made no run: its input would only push out useful ones.
+  runs.forEach(({ runId }, index) => {
+    if (taken[index]?.runId !== runId) plane.payloads.drop(runId);
+  });
+  return accepted(result);
 }
 
 async function findStored(plane: Plane, namespace: string, runId: string): Promise<RunView> {

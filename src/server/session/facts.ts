@@ -2,7 +2,7 @@
 import { type ConnectRequest, LogLevel, ReturnReason as WireReason, type StepFailed, type StepLogged } from '../../../gen/yardmaster/v1/worker_service_pb.ts';
 import { type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
 import type { Limits } from '../../domain/limits.ts';
-import { isRefusal, type Refusal, refuse, refuseField, refuseLimit } from '../../domain/refusal.ts';
+import { isRefusal, type Refusal, refuse, refuseField } from '../../domain/refusal.ts';
 import type { Command, ReturnReason } from '../../engine/commands.ts';
 import type { StepFailure } from '../../engine/state.ts';
 import type { LogEntry } from '../../store/logs.ts';
@@ -92,8 +92,4 @@ function cut(text: string, bytesMax: number): string {
   const kept = Buffer.from(text).subarray(0, bytesMax - Buffer.byteLength(note));
   // A cut inside a character leaves a replacement mark at the end: it goes too.
   return kept.toString('utf8').replace(/\ufffd+$/, '') + note;
-}
-
-export function tooLarge(bytes: number, limits: Limits): Refusal {
-  return { ...refuseLimit('message', bytes, limits.messageBytesMax, 'bytes'), refused: 'MESSAGE_TOO_LARGE' };
 }

@@ -1,0 +1,113 @@
+/** Facts of an open stream: paced, turned into commands, and settled or refused when those are decided. */
+import type { ConnectRequest, StepLogged, StepProgressed } from '../../../gen/yardmaster/v1/worker_service_pb.ts';
+import { isRefusal, type Refusal, refuse } from '../../domain/refusal.ts';
+import type { CommandOf } from '../../engine/commands.ts';
+import { clean } from '../convert/text.ts';
+import type { Plane } from '../plane.ts';
+import { checkLineNumbers, readFact, readLines } from './facts.ts';
+import type { Incoming } from './incoming.ts';
+import { heartbeatOrder, labelsUpsertedOrder } from './orders.ts';
+import type { Order } from './outgoing.ts';
+import { createPace } from './pace.ts';
+
+export interface IntakeOptions {
+  readonly plane: Plane;
+  readonly connection: number;
+  readonly push: (order: Order) => void;
+  readonly settle: (sequence: number) => void;
+  readonly refuse: (sequence: number, refusal: Refusal) => void;
+}
+
+/** Takes every message of an open stream but hello and goodbye. */
+export type Intake = (message: ConnectRequest['message'], incoming: Incoming) => void;
+
+export function createIntake(options: IntakeOptions): Intake {
+  const { plane, connection, push, settle } = options;
+  const { clock, limits } = plane;
+  const labelPace = createPace(limits.labelMessagesPerSecondMax, clock.nowMs());
+  const linePace = createPace(limits.logLinesPerSecondMax, clock.nowMs());
+
+  function progressed({ assignmentId, text, phase, fraction }: StepProgressed): void {
+    const progress = { text: shorten(text), phase: shorten(phase), fraction: fraction ?? null };
+    plane.decide({ kind: 'progress_step', connection, assignmentId, progress }, (result) => {
+      if (isRefusal(result)) options.refuse(0, result);
+    });
+  }
+
+  function shorten(text: string): string {
+    return clean(text).slice(0, limits.progressTextCharactersMax);
+  }
+
+  function logged(sequence: number, message: StepLogged): void {
+    const waitMs = linePace.take(message.lines.length, clock.nowMs());
+    const bad = checkLineNumbers(message) ?? tooFast('step_logged', limits.logLinesPerSecondMax, 'lines', waitMs);
+    if (bad) {
+      options.refuse(sequence, bad);
+      return;
+    }
+    const { assignmentId } = message;
+    const firstLineNumber = Number(message.firstLineNumber);
+    plane.decide({ kind: 'log_step', connection, assignmentId }, (result) => {
+      if (isRefusal(result)) {
+        options.refuse(sequence, result);
+        return;
+      }
+      const lines = readLines(message, clock.nowMs(), limits);
+      // Without a writer nobody decides here any more, and the stream is about to end: the lines come again.
+      plane.logs()?.add({ assignmentId, ...result, firstLineNumber, lines }, () => settle(sequence));
+    });
+  }
+
+  function stated(message: ConnectRequest['message'], { sequence, bytes }: Incoming): void {
+    const command = readFact(connection, message, bytes, limits);
+    if (isRefusal(command)) options.refuse(sequence, command);
+    else if (command.kind === 'upsert_labels') upserted(sequence, command);
+    else {
+      plane.decide(command, (result) => {
+        if (isRefusal(result)) options.refuse(sequence, result);
+        else settle(sequence);
+      });
+    }
+  }
+
+  function upserted(sequence: number, command: CommandOf<'upsert_labels'>): void {
+    const waitMs = labelPace.take(1, clock.nowMs());
+    const bad = tooFast('upsert_labels', limits.labelMessagesPerSecondMax, 'messages', waitMs);
+    if (bad) {
+      options.refuse(sequence, bad);
+      return;
+    }
+    plane.decide(command, (result) => {
+      if (isRefusal(result)) {
+        options.refuse(sequence, result);
+        return;
+      }
+      push(labelsUpsertedOrder(result));
+      settle(sequence);
+    });
+  }
+
+  return (message, incoming) => {
+    switch (message.case) {
+      case 'heartbeat':
+        plane.decide({ kind: 'heartbeat', connection }, () => {});
+        push(heartbeatOrder(message.value.sendTime, clock.nowMs()));
+        return;
+      case 'stepProgressed':
+        progressed(message.value);
+        return;
+      case 'stepLogged':
+        logged(incoming.sequence, message.value);
+        return;
+      default:
+        stated(message, incoming);
+    }
+  };
+}
+
+/** null while the pace allows it. */
+function tooFast(field: string, perSecond: number, unit: string, waitMs: number): Refusal | null {
+  if (waitMs === 0) return null;
+  const message = `${field}: more than ${perSecond} ${unit} in a second; send the same again after ${waitMs} ms`;
+  return { ...refuse('RATE_LIMITED', message, { field, limit: String(perSecond) }), retryAfterMs: waitMs };
+}
