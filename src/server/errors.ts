@@ -5,6 +5,7 @@ import { BadRequestSchema, ErrorInfoSchema } from '../../gen/google/rpc/error_de
 import { StatusSchema } from '../../gen/google/rpc/status_pb.ts';
 import { REASONS, type StatusName } from '../domain/reasons.ts';
 import { type FieldViolation, isRefusal, type Refusal, refuse } from '../domain/refusal.ts';
+import { isTransient } from '../store/transient.ts';
 import { clipBytes } from './convert/text.ts';
 
 export const ERROR_DOMAIN = 'yardmaster';
@@ -47,9 +48,10 @@ export function statusCode(refusal: Refusal): number {
   return CODES[REASONS[refusal.refused]];
 }
 
-/** What a caller may be told of any error: a refusal as it is, anything else only as INTERNAL. */
+/** What a caller may be told of any error: a refusal as it is, a store that is away, anything else only as INTERNAL. */
 export function refusalOf(error: unknown): Refusal {
   if (error instanceof RefusedError) return error.refusal;
+  if (isTransient(error)) return refuse('STORE_UNAVAILABLE', 'the database does not answer: try again');
   return refuse('INTERNAL', 'the server failed to handle this request; its log says why');
 }
 
