@@ -10,6 +10,8 @@ import type { Log } from '../lib/log.ts';
 import type { IdSource } from '../lib/random.ts';
 import type { Entry } from '../store/batch.ts';
 import { type Commit, createJournal, type Journal } from '../store/journal.ts';
+import type { Meters } from './meters.ts';
+import { beforeCommand, countDecision } from './metrics_decisions.ts';
 
 /** Memory of what ended is trimmed this often when nothing else happens. */
 const HOUSEKEEPING_MS = 5_000;
@@ -45,6 +47,7 @@ export interface DeciderOptions {
   readonly clock: Clock;
   readonly ids: IdSource;
   readonly log: Log;
+  readonly meters: Meters;
   readonly oneCommandPerBatch: boolean;
   readonly onEffect: (effect: Effect) => void;
   readonly onFatal: (error: unknown) => void;
@@ -66,12 +69,14 @@ export function createDecider(options: DeciderOptions): Decider {
   let stopped = false;
 
   function decide<K extends CommandKind>(command: CommandOf<K>, then: (result: ResultOf<K> | Refusal) => void): void {
+    const before = beforeCommand(engine.state);
     const outcome = apply(command);
     if (outcome === null) {
       then(abandoned('CULPRIT'));
       return;
     }
     const { result, changes, effects } = outcome;
+    const count = countDecision(engine.state, before, command, outcome, options.meters);
     const entry: Entry = {
       command: command.kind,
       release() {
@@ -79,6 +84,7 @@ export function createDecider(options: DeciderOptions): Decider {
           then(result);
         } finally {
           for (const effect of effects) options.onEffect(effect);
+          count();
         }
       },
       abandon: (why) => then(abandoned(why)),

@@ -1,5 +1,5 @@
 /** The one error the server throws on purpose, and its way onto the wire. */
-import { create, toBinary } from '@bufbuild/protobuf';
+import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { anyPack } from '@bufbuild/protobuf/wkt';
 import { BadRequestSchema, ErrorInfoSchema } from '../../gen/google/rpc/error_details_pb.ts';
 import { StatusSchema } from '../../gen/google/rpc/status_pb.ts';
@@ -25,6 +25,7 @@ const CODES: Readonly<Record<StatusName, number>> = {
   UNIMPLEMENTED: 12,
   INTERNAL: 13,
   UNAVAILABLE: 14,
+  UNAUTHENTICATED: 16,
 };
 
 /** Carries a refusal through code that throws. */
@@ -79,17 +80,24 @@ export function bounded(refusal: Refusal): Refusal {
   };
 }
 
+interface Details {
+  readonly info: MessageInitShape<typeof ErrorInfoSchema>;
+  /** null: no field is named. */
+  readonly badRequest: MessageInitShape<typeof BadRequestSchema> | null;
+}
+
+/** What every error carries, whichever protocol it travels by. */
+export function detailsOf(refusal: Refusal): Details {
+  return {
+    info: { reason: refusal.refused, domain: ERROR_DOMAIN, metadata: { ...refusal.metadata } },
+    badRequest: refusal.fields.length === 0 ? null : { fieldViolations: refusal.fields.map(({ field, description }) => ({ field, description })) },
+  };
+}
+
 /** google.rpc.Status with one ErrorInfo, and a BadRequest when fields are named. */
 export function statusBytes(refusal: Refusal): Uint8Array {
-  const info = create(ErrorInfoSchema, {
-    reason: refusal.refused,
-    domain: ERROR_DOMAIN,
-    metadata: { ...refusal.metadata },
-  });
-  const details = [anyPack(ErrorInfoSchema, info)];
-  if (refusal.fields.length > 0) {
-    const fieldViolations = refusal.fields.map(({ field, description }) => ({ field, description }));
-    details.push(anyPack(BadRequestSchema, create(BadRequestSchema, { fieldViolations })));
-  }
+  const { info, badRequest } = detailsOf(refusal);
+  const details = [anyPack(ErrorInfoSchema, create(ErrorInfoSchema, info))];
+  if (badRequest !== null) details.push(anyPack(BadRequestSchema, create(BadRequestSchema, badRequest)));
   return toBinary(StatusSchema, create(StatusSchema, { code: statusCode(refusal), message: refusal.message, details }));
 }

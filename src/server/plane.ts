@@ -7,18 +7,21 @@ import type { Limits, Times } from '../domain/limits.ts';
 import { type Refusal, refuse } from '../domain/refusal.ts';
 import type { CommandKind, CommandOf, ResultOf } from '../engine/commands.ts';
 import type { Effect } from '../engine/effects.ts';
+import type { EngineState } from '../engine/state.ts';
 import { backoffMs } from '../lib/backoff.ts';
 import { type Clock, sleep } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import type { IdSource } from '../lib/random.ts';
 import type { Database } from '../store/database.ts';
 import { becomeHolder, DeposedError, type Holder } from '../store/holder.ts';
+import type { Commit } from '../store/journal.ts';
 import { createLogWriter, type LogWriter } from '../store/logs.ts';
 import type { KnownRequest } from '../store/queries/find_requests.ts';
 import { readInputs } from '../store/queries/read_inputs.ts';
 import { readLiveRows } from '../store/recovery.ts';
 import { errorFacts, isTransient } from '../store/transient.ts';
 import { createDecider, type Decider } from './decider.ts';
+import { type Meters, NO_METERS } from './meters.ts';
 import { createRequestBook, type RequestBook } from './requests.ts';
 import { createPayloadCache, type PayloadCache } from './payloads.ts';
 
@@ -52,10 +55,14 @@ export interface Plane {
   readonly clock: Clock;
   readonly ids: IdSource;
   readonly log: Log;
+  readonly meters: Meters;
   /** Ready to decide. */
   isReady(): boolean;
   /** Commits and commands of this term, for metrics and checks. */
   counts(): { readonly commits: number; readonly commands: number };
+  /** For reading only, by the metrics; null while nobody decides here. */
+  engineState(): EngineState | null;
+  openStreams(): number;
   /** Settles what was decided and lets the lock go. The streams are to be closed before. */
   stop(): Promise<void>;
 }
@@ -68,6 +75,7 @@ export interface PlaneOptions {
   readonly clock: Clock;
   readonly ids: IdSource;
   readonly log: Log;
+  readonly meters?: Meters;
 }
 
 interface Term {
@@ -80,6 +88,7 @@ interface Term {
 
 export async function startPlane(options: PlaneOptions): Promise<Plane> {
   const { database, clock, ids, log, limits, times } = options;
+  const meters = options.meters ?? NO_METERS;
   const sinks = new Map<number, (effect: Effect) => void>();
   const stopping = new AbortController();
   const reads = database.connect({ max: READ_CONNECTIONS_MAX, connection: { application_name: 'yardmaster reads' } });
@@ -96,12 +105,13 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
       log.info({ epoch: holder.epoch, runs: rows.runs.length, workers: rows.workers.length }, 'recovered');
       const decider = createDecider({
         rows,
-        commit: (batch, number) => holder.commit(batch, number),
+        commit: metered(holder),
         limits,
         times,
         clock,
         ids,
         log,
+        meters,
         oneCommandPerBatch: clock.nowMs() < cautiousUntilMs,
         onEffect: deliver,
         onFatal: standDown,
@@ -123,6 +133,17 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
       await holder.release();
       throw error;
     }
+  }
+
+  function metered(holder: Holder): Commit {
+    return async (batch, number) => {
+      const fromMs = clock.nowMs();
+      await holder.commit(batch, number).catch((error: unknown) => {
+        meters.commitFailed();
+        throw error;
+      });
+      meters.committed(batch.entries.length, clock.nowMs() - fromMs);
+    };
   }
 
   /** Memory is ahead of a store that will not follow: everything decided since is void, and every stream must start anew. */
@@ -223,6 +244,7 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
     clock,
     ids,
     log,
+    meters,
     decide,
     submit(command) {
       if (term?.decider.journal.isStalled()) {
@@ -241,6 +263,8 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
     findRequests: async (namespace, requestIds) => (await term?.requests.find(namespace, requestIds)) ?? new Map(),
     isReady: () => term !== null && !term.decider.journal.isStalled(),
     counts: () => term?.decider.journal.counts ?? { commits: 0, commands: 0 },
+    engineState: () => term?.decider.engine.state ?? null,
+    openStreams: () => sinks.size,
     async stop() {
       stopping.abort(new Error('the plane was stopped'));
       await restarting;

@@ -14,7 +14,7 @@ import { errorFacts, isTransient } from './transient.ts';
  * What is not urgent waits this long for something to travel with. An accept and the success right behind it then
  * cost one commit, and a submission that follows them does not have to wait until that one is through.
  */
-const COMPANY_MS = 2;
+const COMPANY_MS = 3;
 
 const RETRY: Backoff = { initialMs: 20, factor: 2, maxMs: 1_000 };
 

@@ -1,10 +1,12 @@
 /** Rpcs on @grpc/grpc-js: messages by the generated code, errors with their details. */
 import { create, type DescMethod, type DescService, fromBinary, toBinary } from '@bufbuild/protobuf';
-import { type MethodDefinition, Metadata, type ServerUnaryCall, type ServerWritableStream, type ServiceDefinition, type StatusObject, type sendUnaryData, type UntypedServiceImplementation } from '@grpc/grpc-js';
+import { type MethodDefinition, Metadata, ServerInterceptingCall, type ServerInterceptor, type ServerUnaryCall, type ServerWritableStream, type ServiceDefinition, type StatusObject, type sendUnaryData, type UntypedServiceImplementation } from '@grpc/grpc-js';
 import { NAMESPACE_DEFAULT } from '../../engine/namespaces.ts';
+import { errorFacts } from '../../store/transient.ts';
 import { type Refusal, refuse } from '../../domain/refusal.ts';
-import type { Log } from '../../lib/log.ts';
+import type { Gate } from '../auth.ts';
 import { bounded, RefusedError, refusalOf, statusBytes, statusCode } from '../errors.ts';
+import type { Plane } from '../plane.ts';
 import type { Caller } from '../rpc/rpc.ts';
 import { checkShape } from '../validate.ts';
 
@@ -13,9 +15,12 @@ export const NAMESPACE_KEY = 'yardmaster-namespace';
 const DETAILS_KEY = 'grpc-status-details-bin';
 
 // A Value nests two messages for each level of JSON: our own limit of nesting must be what refuses.
-const BINARY_OPTIONS = { recursionLimit: 1_000 };
+export const BINARY_OPTIONS = { recursionLimit: 1_000 };
 
-type AnyRpc = (request: unknown, caller: Caller) => Promise<unknown> | AsyncIterable<unknown>;
+/** Where refusals are counted, and what is not one is logged. */
+export type Notes = Pick<Plane, 'log' | 'meters'>;
+
+export type AnyRpc = (request: unknown, caller: Caller) => Promise<unknown> | AsyncIterable<unknown>;
 
 export interface Mounted {
   readonly definition: ServiceDefinition;
@@ -23,14 +28,14 @@ export interface Mounted {
 }
 
 /** Every unary and server-streaming rpc of the service; what `rpcs` lacks answers UNIMPLEMENTED. */
-export function mount(service: DescService, rpcs: object, log: Log): Mounted {
+export function mount(service: DescService, rpcs: object, notes: Notes): Mounted {
   const definition: Record<string, MethodDefinition<unknown, unknown>> = {};
   const implementation: UntypedServiceImplementation = {};
   for (const method of service.methods) {
     if (method.methodKind === 'bidi_streaming' || method.methodKind === 'client_streaming') continue;
     definition[method.localName] = methodDefinition(service, method);
-    const rpc = (rpcs as Record<string, AnyRpc | undefined>)[method.localName] ?? notImplemented(method);
-    implementation[method.localName] = method.methodKind === 'unary' ? unary(method, rpc, log) : serverStreaming(method, rpc, log);
+    const rpc = findRpc(rpcs, method);
+    implementation[method.localName] = method.methodKind === 'unary' ? unary(method, rpc, notes) : serverStreaming(method, rpc, notes);
   }
   return { definition, implementation };
 }
@@ -45,6 +50,11 @@ function methodDefinition(service: DescService, method: DescMethod): MethodDefin
     responseDeserialize: (bytes) => fromBinary(method.output, bytes),
     responseSerialize: (message) => Buffer.from(toBinary(method.output, message as never)),
   };
+}
+
+/** The rpc, or one that answers UNIMPLEMENTED. */
+export function findRpc(rpcs: object, method: DescMethod): AnyRpc {
+  return (rpcs as Record<string, AnyRpc | undefined>)[method.localName] ?? notImplemented(method);
 }
 
 function notImplemented(method: DescMethod): AnyRpc {
@@ -66,19 +76,19 @@ export function namespaceOf(metadata: Metadata): string {
   return namespace === undefined || namespace === '' ? NAMESPACE_DEFAULT : String(namespace);
 }
 
-function unary(method: DescMethod, rpc: AnyRpc, log: Log) {
+function unary(method: DescMethod, rpc: AnyRpc, notes: Notes) {
   return async (call: ServerUnaryCall<unknown, unknown>, callback: sendUnaryData<unknown>) => {
     try {
       const bad = checkShape(method.input, call.request as never);
       if (bad) throw new RefusedError(bad);
       callback(null, create(method.output, (await rpc(call.request, callerOf(call))) as never));
     } catch (error) {
-      callback(statusOf(noted(error, method, log)));
+      callback(statusOf(noted(error, method, notes)));
     }
   };
 }
 
-function serverStreaming(method: DescMethod, rpc: AnyRpc, log: Log) {
+function serverStreaming(method: DescMethod, rpc: AnyRpc, notes: Notes) {
   return async (call: ServerWritableStream<unknown, unknown>) => {
     try {
       const bad = checkShape(method.input, call.request as never);
@@ -90,7 +100,7 @@ function serverStreaming(method: DescMethod, rpc: AnyRpc, log: Log) {
       }
       call.end();
     } catch (error) {
-      call.emit('error', statusOf(noted(error, method, log)));
+      call.emit('error', statusOf(noted(error, method, notes)));
     }
   };
 }
@@ -107,9 +117,32 @@ function drained(call: ServerWritableStream<unknown, unknown>, signal: AbortSign
   });
 }
 
-function noted(error: unknown, method: DescMethod, log: Log): Refusal {
-  if (!(error instanceof RefusedError)) log.error({ err: error, rpc: method.name }, 'rpc failed');
-  return refusalOf(error);
+/** What the caller is told of an error. */
+export function noted(error: unknown, method: DescMethod, { log, meters }: Notes): Refusal {
+  // Not the error itself: what a database says of one may quote a payload.
+  if (!(error instanceof RefusedError)) log.error({ ...errorFacts(error), rpc: method.name }, 'rpc failed');
+  const refusal = refusalOf(error);
+  meters.refused(refusal.refused, 'call');
+  return refusal;
+}
+
+/** Refuses before a message is read, streams included. Calls below `exempt`, a service's path, are let through. */
+export function guard(gate: Gate, exempt: string, { meters }: Notes): ServerInterceptor {
+  return (method, call) => {
+    if (method.path.startsWith(exempt)) return call as ServerInterceptingCall;
+    return new ServerInterceptingCall(call, {
+      start(next) {
+        next({
+          onReceiveMetadata(metadata, then) {
+            const refusal = gate(metadata.get('authorization')[0]?.toString());
+            if (refusal === null) return then(metadata);
+            meters.refused(refusal.refused, 'call');
+            call.sendStatus(statusOf(refusal));
+          },
+        });
+      },
+    });
+  };
 }
 
 export function statusOf(unbounded: Refusal): Partial<StatusObject> & { code: number; details: string } {

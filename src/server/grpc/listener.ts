@@ -3,12 +3,14 @@ import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
 import { AdminService } from '../../../gen/yardmaster/v1/admin_service_pb.ts';
 import { WorkerService } from '../../../gen/yardmaster/v1/worker_service_pb.ts';
+import { Health } from '../../../gen/grpc/health/v1/health_pb.ts';
 import type { Clock } from '../../lib/clock.ts';
+import type { Gate } from '../auth.ts';
 import type { Plane } from '../plane.ts';
 import { adminService } from '../rpc/admin_service.ts';
 import { workerService } from '../rpc/worker_service.ts';
 import type { Session } from '../session/session.ts';
-import { mount } from './adapter.ts';
+import { guard, mount } from './adapter.ts';
 import { CONNECT_DEFINITION, connectStream } from './connect_stream.ts';
 import { addReflection } from './reflection.ts';
 
@@ -26,7 +28,16 @@ export interface GrpcListener {
   close(): Promise<void>;
 }
 
-export async function listenGrpc(plane: Plane, host: string, port: number): Promise<GrpcListener> {
+export interface GrpcOptions {
+  readonly plane: Plane;
+  readonly host: string;
+  /** 0 takes any free one. */
+  readonly port: number;
+  /** null: everybody is let in. */
+  readonly gate: Gate | null;
+}
+
+export async function listenGrpc({ plane, host, port, gate }: GrpcOptions): Promise<GrpcListener> {
   const server = new Server({
     'grpc.max_receive_message_length': plane.limits.messageBytesMax * TRANSPORT_FACTOR,
     'grpc.max_send_message_length': plane.limits.messageBytesMax * TRANSPORT_FACTOR,
@@ -35,10 +46,12 @@ export async function listenGrpc(plane: Plane, host: string, port: number): Prom
     'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
     'grpc.keepalive_permit_without_calls': 1,
     'grpc.http2.min_ping_interval_without_data_ms': KEEPALIVE_CLIENT_MS_MIN,
+    // An interceptor costs every message a little: without a token there is none.
+    interceptors: gate === null ? [] : [guard(gate, `/${Health.typeName}/`, plane)],
   });
   const sessions = new Set<Session>();
-  const admin = mount(AdminService, adminService(plane), plane.log);
-  const worker = mount(WorkerService, workerService(plane), plane.log);
+  const admin = mount(AdminService, adminService(plane), plane);
+  const worker = mount(WorkerService, workerService(plane), plane);
   server.addService(admin.definition, admin.implementation);
   server.addService({ ...worker.definition, connect: CONNECT_DEFINITION }, { ...worker.implementation, connect: connectStream(plane, sessions) });
   const health = new HealthImplementation({ '': 'SERVING', [AdminService.typeName]: 'SERVING', [WorkerService.typeName]: 'SERVING' });

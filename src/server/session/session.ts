@@ -107,6 +107,7 @@ export function createSession({ plane, namespace, transport }: SessionOptions): 
   /** Before it counts as settled, so that the acknowledgement that covers it cannot leave first. */
   function refused(sequence: number, refusal: Refusal): void {
     if (phase === 'CLOSED') return;
+    plane.meters.refused(refusal.refused, 'stream');
     outgoing.push(refusedOrder(sequence, refusal));
     settle(sequence);
   }
@@ -145,6 +146,7 @@ export function createSession({ plane, namespace, transport }: SessionOptions): 
   /** A breach of the grammar, or a hello that cannot be taken: the stream ends with the reason as its status. */
   function fail(refusal: Refusal): void {
     if (phase === 'CLOSED') return;
+    plane.meters.refused(refusal.refused, 'stream');
     outgoing.flush();
     log.info({ reason: refusal.refused }, 'stream refused');
     transport.end(new RefusedError(refusal));
