@@ -1,16 +1,56 @@
 /** `yardmaster serve`: the control plane in the foreground, until SIGINT or SIGTERM. */
-import { configFromEnvironment } from '../server/config.ts';
-import { startServer } from '../server/server.ts';
+import { constants } from 'node:os';
+import { pathToFileURL } from 'node:url';
+import { systemClock } from '../lib/clock.ts';
+import { ConfigurationError, configFromEnvironment, type ServerConfig } from '../server/config.ts';
+import { type RunningServer, startServer } from '../server/server.ts';
 
-const server = await startServer(configFromEnvironment());
-console.log(`Yardmaster listens for gRPC on ${server.host}:${server.grpcPort}; ${server.database}`);
+const STOPPED = 0;
+const FAILED = 1;
+const REFUSED_CONFIGURATION = 2;
 
-let stopping = false;
-async function stop(): Promise<void> {
-  if (stopping) return;
-  stopping = true;
+/** A stop that has not come to its end by then is given up: whoever restarts us waits no longer either. */
+const STOP_MS_MAX = 10_000;
+
+/** Serves until it is told to stop, and resolves with the exit code. `overrides` go over what the environment says. */
+export async function serve(overrides: Partial<ServerConfig> = {}): Promise<number> {
+  let server: RunningServer;
+  try {
+    server = await startServer(configFromEnvironment(process.env, overrides));
+  } catch (error) {
+    console.error(`Yardmaster cannot start. ${error instanceof Error ? error.message : String(error)}`);
+    return error instanceof ConfigurationError ? REFUSED_CONFIGURATION : FAILED;
+  }
+  console.log(greeting(server));
+  await stopSignal();
+  const late = systemClock().after(STOP_MS_MAX, () => {
+    console.error(`Yardmaster did not stop within ${STOP_MS_MAX} ms, and gives up.`);
+    process.exit(FAILED);
+  });
   await server.stop();
-  process.exit(0);
+  late.clear();
+  return STOPPED;
 }
-process.on('SIGINT', stop);
-process.on('SIGTERM', stop);
+
+function greeting({ host, grpcPort, httpPort, database }: RunningServer): string {
+  const shown = host.includes(':') ? `[${host}]` : host;
+  const http = httpPort === null ? '' : ` and for HTTP on ${shown}:${httpPort}`;
+  return `Yardmaster listens for gRPC on ${shown}:${grpcPort}${http}; ${database}`;
+}
+
+/** Resolves with the first signal to stop. The next one ends the process as it is, with the exit code that shells use. */
+function stopSignal(): Promise<void> {
+  return new Promise((resolve) => {
+    let told = false;
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      process.on(signal, () => {
+        if (told) process.exit(128 + constants.signals[signal]);
+        told = true;
+        resolve();
+      });
+    }
+  });
+}
+
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href)
+  process.exit(await serve());

@@ -5,7 +5,6 @@ import type { Command } from 'commander';
 import type { Warning } from '../../gen/yardmaster/v1/admin_service_pb.ts';
 import { type AdminClient, createAdminClient } from '../client/index.ts';
 import type { ExitCode } from './exit.ts';
-import { UsageError } from './failure.ts';
 import type { Io } from './io.ts';
 import { printable } from './show/text.ts';
 
@@ -20,7 +19,7 @@ export interface GlobalOptions {
 /** What a command is made with. */
 export interface Cli {
   readonly io: Io;
-  done(exitCode: ExitCode | number): void;
+  done(exitCode: number): void;
 }
 
 export interface Yard {
@@ -37,20 +36,13 @@ export interface Yard {
 /** Carries out a command that needs the server, and keeps its exit code. */
 export async function remote(cli: Cli, command: Command, work: (yard: Yard) => Promise<ExitCode>): Promise<void> {
   const options = command.optsWithGlobals<GlobalOptions>();
-  const admin = connect(options);
+  const { address, token, namespace } = options;
+  const admin = createAdminClient({ address, token, namespace });
   const signal = cli.io.interrupted();
   try {
     cli.done(await work({ io: cli.io, admin, options, json: options.json === true, signal, call: { signal } }));
   } finally {
     admin.close();
-  }
-}
-
-function connect({ address, token, namespace }: GlobalOptions): AdminClient {
-  try {
-    return createAdminClient({ address, token, namespace });
-  } catch (error) {
-    throw new UsageError(`--address: "${address}" is not host:port: ${(error as Error).message}`);
   }
 }
 

@@ -12,7 +12,7 @@ import { startGrace } from './sessions.ts';
 import { type EngineState, nameKey, type NamespaceRecord, type RunRecord, type StepDefinition, type StepRecord, type WorkerRecord } from './state.ts';
 import { armSchedule } from './steps.ts';
 import { NO_TIMER } from './timers.ts';
-import { addTo } from './capacity.ts';
+import { putInQueue } from './waiting.ts';
 import { freshWorkerState, indexWorker } from './workers.ts';
 
 /** Everything the engine needs to go on: all workers and namespaces, and the runs that have not ended. */
@@ -123,19 +123,8 @@ function resumeStep(state: EngineState, step: StepRecord, row: LiveRunRow, nowMs
     armSchedule(state, step, step.scheduleDeadlineMs);
   }
   if (step.state === 'BLOCKED') step.backoffTimer = state.timers.arm(earliestMs, { kind: 'backoff', step });
-  if (step.state === 'PENDING') queueRestored(state, step);
+  if (step.state === 'PENDING') putInQueue(state, step);
   if (step.state === 'ASSIGNED' || step.state === 'RUNNING') restoreAssignment(state, step, row, earliestMs);
-}
-
-function queueRestored(state: EngineState, step: StepRecord): void {
-  const demand = state.demands.get(step.demand.key) ?? step.demand;
-  if (demand.queue.size === 0) {
-    state.demands.set(demand.key, demand);
-    addTo(state.demandsByAction, demand.actionKey, demand);
-  }
-  step.demand = demand;
-  demand.queue.add(step);
-  step.queued = true;
 }
 
 function restoreAssignment(state: EngineState, step: StepRecord, row: LiveRunRow, earliestMs: number): void {

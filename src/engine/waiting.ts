@@ -6,6 +6,14 @@ import type { Turn } from './turn.ts';
 
 /** Puts a step that has just become PENDING at its place in the queue. */
 export function enqueue(state: EngineState, turn: Turn, step: StepRecord): void {
+  putInQueue(state, step);
+  // Its pauses were not watched while somebody had it; one may still end while it waits.
+  if (step.exclusions !== null) armReoffer(state, turn, step);
+  turn.openedDemands.add(step.demand);
+}
+
+/** Into the queue and the indexes, and nothing more: recovery does not match what was matched before. */
+export function putInQueue(state: EngineState, step: StepRecord): void {
   // A demand leaves the index with its last step; by now another record may stand for the same demand.
   const demand = state.demands.get(step.demand.key) ?? step.demand;
   if (demand.queue.size === 0) {
@@ -15,9 +23,6 @@ export function enqueue(state: EngineState, turn: Turn, step: StepRecord): void 
   step.demand = demand;
   demand.queue.add(step);
   step.queued = true;
-  // Its pauses were not watched while somebody had it; one may still end while it waits.
-  if (step.exclusions !== null) armReoffer(state, turn, step);
-  turn.openedDemands.add(demand);
 }
 
 export function dequeue(state: EngineState, step: StepRecord): void {

@@ -9,7 +9,12 @@ export interface Metrics {
   /** `name` as it is shown, without the prefix; it ends with `_total`. */
   counter(name: string, help: string, labels?: readonly string[]): (by: number, values?: LabelValues) => void;
   /** Read at each scrape: `read` sets every value there is; what it leaves out is not shown. */
-  gauge(name: string, help: string, labels: readonly string[], read: (set: (value: number, values?: LabelValues) => void) => void): void;
+  gauge(
+    name: string,
+    help: string,
+    labels: readonly string[],
+    read: (set: (value: number, values?: LabelValues) => void) => void,
+  ): void;
   histogram(name: string, help: string, buckets: readonly number[]): (value: number) => void;
   /** The page, facts about the process included. */
   text(): Promise<string>;

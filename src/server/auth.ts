@@ -3,14 +3,24 @@ import { isIPv4 } from 'node:net';
 import { type Refusal, refuse } from '../domain/refusal.ts';
 import { secretMatcher } from '../lib/secret.ts';
 
-/** null: let in. `authorization` is what came under that name in the metadata or the headers. */
+/** Without a token there is none: the bind address sees to it that only this machine speaks with us. null: let in. `authorization` is what came under that name in the metadata or the headers. */
 export type Gate = (authorization: string | undefined) => Refusal | null;
+
+/**
+ * For HTTP without a token. A page in a browser on this machine may have its own name resolved to the loopback address;
+ * it can then send what it likes, but only under that name. `host` is what the request calls this server.
+ */
+export function checkHost(host: string | undefined): Refusal | null {
+  if (host === undefined || isLoopback(host.replace(/:\d*$/, '').replace(/^\[(.*)\]$/, '$1'))) return null;
+  return refuse(
+    'FOREIGN_HOST',
+    `without a token this server answers only requests for localhost, not for "${host}": set YARDMASTER_TOKEN`,
+  );
+}
 
 const BEARER = /^bearer +(\S+) *$/i;
 
-/** Without a token everybody is let in; the bind address has seen to it that everybody is on this machine. */
-export function createGate(token: string | undefined): Gate {
-  if (token === undefined) return () => null;
+export function createGate(token: string): Gate {
   const isToken = secretMatcher(token);
   return (authorization) => {
     if (authorization === undefined || authorization === '') {

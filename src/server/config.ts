@@ -55,13 +55,17 @@ function httpPortBeside(grpcPort: number): number {
 
 const LOG_LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error', 'silent'];
 
-/** Throws a ConfigurationError that names the variable, its value and what it may be. */
-export function configFromEnvironment(environment: NodeJS.ProcessEnv = process.env): ServerConfig {
+/** With `overrides` over what it says. Throws a ConfigurationError that names the variable, its value and what it may be. */
+export function configFromEnvironment(
+  environment: NodeJS.ProcessEnv = process.env,
+  overrides: Partial<ServerConfig> = {},
+): ServerConfig {
   const logLevel = (environment.YARDMASTER_LOG_LEVEL ?? DEFAULT_CONFIG.logLevel) as LogLevel;
   if (!LOG_LEVELS.includes(logLevel)) {
     throw new ConfigurationError(`YARDMASTER_LOG_LEVEL: "${logLevel}" must be one of ${LOG_LEVELS.join(', ')}`);
   }
-  const grpcPort = portOf('YARDMASTER_GRPC_PORT', environment.YARDMASTER_GRPC_PORT, GRPC_PORT_DEFAULT);
+  const grpcPort =
+    overrides.grpcPort ?? portOf('YARDMASTER_GRPC_PORT', environment.YARDMASTER_GRPC_PORT, GRPC_PORT_DEFAULT);
   return {
     ...DEFAULT_CONFIG,
     host: environment.YARDMASTER_HOST || DEFAULT_CONFIG.host,
@@ -71,6 +75,7 @@ export function configFromEnvironment(environment: NodeJS.ProcessEnv = process.e
     databaseUrl: environment.DATABASE_URL === '' ? undefined : environment.DATABASE_URL,
     dataDirectory: environment.YARDMASTER_DATA_DIR ?? DEFAULT_CONFIG.dataDirectory,
     logLevel,
+    ...overrides,
   };
 }
 

@@ -1,7 +1,7 @@
 /** One term as the holder: an engine made from rows, the journal it writes to, and its timers. Ends once, for good. */
 import type { Limits, Times } from '../domain/limits.ts';
 import { type Refusal, refuse } from '../domain/refusal.ts';
-import type { CommandKind, CommandOf, ResultOf } from '../engine/commands.ts';
+import type { Command, CommandKind, CommandOf, ResultOf } from '../engine/commands.ts';
 import type { Effect } from '../engine/effects.ts';
 import { createEngine, type Engine, type Outcome } from '../engine/engine.ts';
 import type { LiveRows } from '../engine/restore.ts';
@@ -76,7 +76,7 @@ export function createDecider(options: DeciderOptions): Decider {
       return;
     }
     const { result, changes, effects } = outcome;
-    const count = countDecision(engine.state, before, command, outcome, options.meters);
+    const count = countDecision(engine.state, before, command as Command, outcome, options.meters);
     const entry: Entry = {
       command: command.kind,
       release() {

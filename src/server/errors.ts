@@ -1,32 +1,15 @@
 /** The one error the server throws on purpose, and its way onto the wire. */
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { anyPack } from '@bufbuild/protobuf/wkt';
+import { Code } from '../../gen/google/rpc/code_pb.ts';
 import { BadRequestSchema, ErrorInfoSchema } from '../../gen/google/rpc/error_details_pb.ts';
 import { StatusSchema } from '../../gen/google/rpc/status_pb.ts';
-import { REASONS, type StatusName } from '../domain/reasons.ts';
+import { REASONS } from '../domain/reasons.ts';
 import { type FieldViolation, isRefusal, type Refusal, refuse } from '../domain/refusal.ts';
 import { isTransient } from '../store/transient.ts';
 import { clipBytes } from './convert/text.ts';
 
 export const ERROR_DOMAIN = 'yardmaster';
-
-/** google.rpc.Code by name. */
-const CODES: Readonly<Record<StatusName, number>> = {
-  OK: 0,
-  CANCELLED: 1,
-  UNKNOWN: 2,
-  INVALID_ARGUMENT: 3,
-  DEADLINE_EXCEEDED: 4,
-  NOT_FOUND: 5,
-  ALREADY_EXISTS: 6,
-  RESOURCE_EXHAUSTED: 8,
-  FAILED_PRECONDITION: 9,
-  ABORTED: 10,
-  UNIMPLEMENTED: 12,
-  INTERNAL: 13,
-  UNAVAILABLE: 14,
-  UNAUTHENTICATED: 16,
-};
 
 /** Carries a refusal through code that throws. */
 export class RefusedError extends Error {
@@ -46,7 +29,7 @@ export function accepted<T>(value: T | Refusal): T {
 }
 
 export function statusCode(refusal: Refusal): number {
-  return CODES[REASONS[refusal.refused]];
+  return Code[REASONS[refusal.refused]];
 }
 
 /** What a caller may be told of any error: a refusal as it is, a store that is away, anything else only as INTERNAL. */

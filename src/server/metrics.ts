@@ -9,6 +9,8 @@ import type { Plane } from './plane.ts';
 export const NAMED_MAX = 100;
 const REST = 'other';
 
+const ENDED_STATES = ['succeeded', 'failed', 'crashed', 'timed_out', 'cancelled'];
+
 const SECONDS_PER_MS = 1 / 1_000;
 const LATENCY_SECONDS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300, 1_800];
 const COMMIT_SECONDS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5];
@@ -28,7 +30,9 @@ export function createServerMetrics(): ServerMetrics {
   return {
     meters: addMeters(metrics),
     watch(plane) {
-      metrics.gauge('ready', '1 while this process decides and its database answers, else 0.', [], (set) => set(plane.isReady() ? 1 : 0));
+      metrics.gauge('ready', '1 while this process decides and its database answers, else 0.', [], (set) =>
+        set(plane.isReady() ? 1 : 0),
+      );
       metrics.gauge('streams_open', 'Open streams of workers.', [], (set) => set(plane.openStreams()));
       addStateGauges(metrics, plane);
     },
@@ -39,13 +43,29 @@ export function createServerMetrics(): ServerMetrics {
 function addMeters(metrics: Metrics): Meters {
   const assigned = metrics.counter('assignments_total', 'Steps given to a worker.');
   const ended = metrics.counter('runs_ended_total', 'Runs that ended, by the state they ended in.', ['state']);
-  const refused = metrics.counter('refusals_total', 'Messages of streams and calls that were refused, by reason.', ['reason', 'to']);
+  const refused = metrics.counter('refusals_total', 'Messages of streams and calls that were refused, by reason.', [
+    'reason',
+    'to',
+  ]);
   const commits = metrics.counter('commits_total', 'Batches written to the database.');
-  const commitFailures = metrics.counter('commit_failures_total', 'Attempts to write a batch that failed; most are made again.');
+  const commitFailures = metrics.counter(
+    'commit_failures_total',
+    'Attempts to write a batch that failed; most are made again.',
+  );
   const commands = metrics.histogram('commit_commands', 'Commands per written batch.', COMMIT_COMMANDS);
   const commitSeconds = metrics.histogram('commit_duration_seconds', 'Time of one write of a batch.', COMMIT_SECONDS);
-  const sinceAssign = metrics.histogram('assign_to_accept_seconds', 'From an assignment to its acceptance by the worker.', LATENCY_SECONDS);
-  const sinceSubmission = metrics.histogram('submit_to_accept_seconds', 'From the submission of a run to its first acceptance by a worker.', LATENCY_SECONDS);
+  const sinceAssign = metrics.histogram(
+    'assign_to_accept_seconds',
+    'From an assignment to its acceptance by the worker.',
+    LATENCY_SECONDS,
+  );
+  const sinceSubmission = metrics.histogram(
+    'submit_to_accept_seconds',
+    'From the submission of a run to its first acceptance by a worker.',
+    LATENCY_SECONDS,
+  );
+  // From the first, so that the first failure shows as an increase.
+  for (const state of ENDED_STATES) ended(0, { state });
   return {
     assigned: (count) => assigned(count),
     runEnded: (state) => ended(1, { state: state.toLowerCase() }),
@@ -71,7 +91,11 @@ function addStateGauges(metrics: Metrics, plane: Watched): void {
     if (state === null) return;
     const named = new Set(largest(countBy(state.workers.values(), ({ namespace }) => namespace)).keys());
     const counts = countBy(state.workers.values(), (worker) => {
-      const condition = { connected: worker.connection !== null, holds: worker.assignments.size, crashed: worker.crashed };
+      const condition = {
+        connected: worker.connection !== null,
+        holds: worker.assignments.size,
+        crashed: worker.crashed,
+      };
       return `${workerStateOf(condition).toLowerCase()} ${named.has(worker.namespace) ? worker.namespace : REST}`;
     });
     for (const [key, count] of counts) {
@@ -103,7 +127,8 @@ function sumOfConnected(state: EngineState, of: (worker: Worker) => number): num
 
 function pendingByAction(state: EngineState): Map<string, number> {
   const pending = new Map<string, number>();
-  for (const { spec, queue } of state.demands.values()) pending.set(spec.action, (pending.get(spec.action) ?? 0) + queue.size);
+  for (const { spec, queue } of state.demands.values())
+    pending.set(spec.action, (pending.get(spec.action) ?? 0) + queue.size);
   return pending;
 }
 

@@ -1,6 +1,7 @@
 /** What one command did that is counted: read from the engine before and after it, told once it is committed. */
-import { runEnded } from '../domain/run.ts';
+
 import { isRefusal } from '../domain/refusal.ts';
+import { runEnded } from '../domain/run.ts';
 import type { Command } from '../engine/commands.ts';
 import type { Outcome } from '../engine/engine.ts';
 import type { EngineState } from '../engine/state.ts';
@@ -16,7 +17,13 @@ export function beforeCommand(state: EngineState): Before {
 }
 
 /** Records change with later commands, so they are read now; `tell` is for the time of the commit. */
-export function countDecision(state: EngineState, before: Before, command: Command, outcome: Outcome<unknown>, meters: Meters): () => void {
+export function countDecision(
+  state: EngineState,
+  before: Before,
+  command: Command,
+  outcome: Outcome<unknown>,
+  meters: Meters,
+): () => void {
   const told: (() => void)[] = [];
   const assigned = state.assignSequence - before.assignSequence;
   if (assigned > 0) told.push(() => meters.assigned(assigned));

@@ -28,7 +28,7 @@ import { createPayloadCache, type PayloadCache } from './payloads.ts';
 /** After a batch that could not be written, commands are committed one by one for this long, to find the culprit. */
 const CAUTIOUS_MS = 60_000;
 /** When the plane stops, what was decided has this long to be stored: with the database away it never is. */
-const STOP_MS_MAX = 10_000;
+const STOP_MS_MAX = 4_000;
 /** Log lines are to be sent again after this, when there is no room for them. */
 const LOGS_RETRY_MS = 1_000;
 const RESTART = { initialMs: 100, factor: 2, maxMs: 5_000 };

@@ -6,14 +6,19 @@ import { systemClock } from '../lib/clock.ts';
 import { createLog, type Log } from '../lib/log.ts';
 import { systemIds } from '../lib/random.ts';
 import { type Database, openDatabase } from '../store/database.ts';
-import { DEFAULT_CONFIG, type ServerConfig } from './config.ts';
+import { createGate } from './auth.ts';
+import { checkConfig, completeConfig, type ServerConfig } from './config.ts';
 import { type GrpcListener, listenGrpc } from './grpc/listener.ts';
+import { type HttpListener, listenHttp } from './http/listener.ts';
+import { createServerMetrics, type ServerMetrics } from './metrics.ts';
 import { type Plane, startPlane } from './plane.ts';
 import { warmUp } from './validate.ts';
 
 export interface RunningServer {
   readonly host: string;
   readonly grpcPort: number;
+  /** null: there is no HTTP listener. */
+  readonly httpPort: number | null;
   /** The database, for a person. */
   readonly database: string;
   readonly plane: Plane;
@@ -21,13 +26,20 @@ export interface RunningServer {
   stop(): Promise<void>;
 }
 
+/** Throws a ConfigurationError when the settings are not safe to serve with. */
 export async function startServer(settings: Partial<ServerConfig> = {}, log?: Log): Promise<RunningServer> {
-  const config = { ...DEFAULT_CONFIG, ...settings };
+  const config = completeConfig(settings);
+  checkConfig(config);
   const serverLog = log ?? createLog(config.logLevel);
   warmUp([ConnectRequestSchema, ...AdminService.methods.map((method) => method.input)]);
-  const database = await openDatabase({ databaseUrl: config.databaseUrl, dataDirectory: config.dataDirectory, log: serverLog });
+  const database = await openDatabase({
+    databaseUrl: config.databaseUrl,
+    dataDirectory: config.dataDirectory,
+    log: serverLog,
+  });
+  const metrics = createServerMetrics();
   let plane: Plane | null = null;
-  let grpc: GrpcListener;
+  let listeners: Listeners;
   try {
     plane = await startPlane({
       database,
@@ -37,26 +49,66 @@ export async function startServer(settings: Partial<ServerConfig> = {}, log?: Lo
       clock: systemClock(),
       ids: systemIds(),
       log: serverLog,
+      meters: metrics.meters,
     });
-    grpc = await listenGrpc(plane, config.host, config.grpcPort);
+    metrics.watch(plane);
+    listeners = await listen(plane, config, metrics);
   } catch (error) {
     await plane?.stop();
     await database.stop();
     throw error;
   }
-  serverLog.info({ host: config.host, grpcPort: grpc.port, database: database.describe() }, 'listening');
+  const { grpc, http } = listeners;
+  const ports = { grpcPort: grpc.port, httpPort: http?.port ?? null };
+  serverLog.info({ host: config.host, ...ports, database: database.describe() }, 'listening');
+  let stopped: Promise<void> | null = null;
   return {
     host: config.host,
-    grpcPort: grpc.port,
+    ...ports,
     database: database.describe(),
     plane,
-    stop: () => stopAll(grpc, plane, database),
+    stop() {
+      serverLog.info({}, 'stopping');
+      stopped ??= stopAll(listeners, plane, database);
+      return stopped;
+    },
   };
 }
 
-/** In this order: no new work, then all that was decided is stored, then the database. */
-async function stopAll(grpc: GrpcListener, plane: Plane, database: Database): Promise<void> {
-  await grpc.close();
+interface Listeners {
+  readonly grpc: GrpcListener;
+  http: HttpListener | null;
+  stopping: boolean;
+}
+
+async function listen(plane: Plane, config: ServerConfig, metrics: ServerMetrics): Promise<Listeners> {
+  const { host, token } = config;
+  const gate = token === undefined ? null : createGate(token);
+  const grpc = await listenGrpc({ plane, host, port: config.grpcPort, gate });
+  const listeners: Listeners = { grpc, http: null, stopping: false };
+  if (config.httpPort === null) return listeners;
+  try {
+    listeners.http = await listenHttp({
+      plane,
+      host,
+      port: config.httpPort,
+      gate,
+      limits: config.httpLimits,
+      isReady: () => !listeners.stopping && plane.isReady(),
+      metricsPage: metrics.page,
+    });
+  } catch (error) {
+    await grpc.close();
+    throw error;
+  }
+  return listeners;
+}
+
+/** In this order: no new work, then all that was decided is stored, then the database. HTTP says meanwhile that it is not ready. */
+async function stopAll(listeners: Listeners, plane: Plane, database: Database): Promise<void> {
+  listeners.stopping = true;
+  await listeners.grpc.close();
+  await listeners.http?.close();
   await plane.stop();
   await database.stop();
 }

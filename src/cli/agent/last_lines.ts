@@ -1,4 +1,5 @@
 /** The end of what a command has printed, for the message of its failure. */
+import { cutToCharacters } from '../../worker/text.ts';
 
 const LINES_MAX = 20;
 const LINE_CHARACTERS_MAX = 500;
@@ -9,7 +10,7 @@ export class LastLines {
   #lines: string[] = [];
 
   add(line: string): void {
-    this.#lines.push(line.slice(0, LINE_CHARACTERS_MAX));
+    this.#lines.push(cutToCharacters(line, LINE_CHARACTERS_MAX));
     if (this.#lines.length > LINES_MAX) this.#lines.shift();
   }
 

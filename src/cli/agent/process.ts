@@ -15,8 +15,9 @@ const LINGER_MS = 1_000;
 const PIPES_MS_MAX = 120_000;
 /** Not even SIGKILL ends a process that the kernel holds; nobody waits longer for it. */
 const KILL_MS_MAX = 2_000;
-/** The end of a group announces itself to nobody. */
-const LOOK_MS = 25;
+/** The end of a group announces itself to nobody: it is looked for, at first often. */
+const LOOK_MS_MIN = 10;
+const LOOK_MS_MAX = 250;
 
 export interface CommandLine {
   readonly file: string;
@@ -59,12 +60,14 @@ export async function runCommand(run: CommandRun, ports: CommandPorts): Promise<
   const started = start(run);
   if (started instanceof Error) return { kind: 'not_started', error: started };
   const { child } = started;
+  // Without a process there may not even be pipes.
+  if (child.pid === undefined) return started.end;
   const readers = [reader(child.stdout, ports.stdout, run, ports), reader(child.stderr, ports.stderr, run, ports)];
   // A command that does not read its input is no failure.
   child.stdin.on('error', () => {});
   child.stdin.end(run.input);
-  if (child.pid !== undefined) ports.started(child.pid);
-  const end = await new Ending(child, readers, run, ports.clock).wait(started.end);
+  ports.started(child.pid);
+  const end = await new Ending(new ProcessGroup(child.pid), readers, run, ports.clock).wait(started.end);
   for (const one of readers) one.close();
   await Promise.all(readers.map((one) => one.ended));
   child.unref();
@@ -81,7 +84,9 @@ function start({ line, environment }: CommandRun): { child: Child; end: Promise<
     });
     const end = new Promise<CommandEnd>((resolve) => {
       child.once('error', (error) => resolve({ kind: 'not_started', error }));
-      child.once('exit', (code, signal) => resolve(signal === null ? { kind: 'exited', code: code ?? 0 } : { kind: 'signalled', signal }));
+      child.once('exit', (code, signal) =>
+        resolve(signal === null ? { kind: 'exited', code: code ?? 0 } : { kind: 'signalled', signal }),
+      );
     });
     return { child, end };
   } catch (error) {
@@ -89,35 +94,39 @@ function start({ line, environment }: CommandRun): { child: Child; end: Promise<
   }
 }
 
-function reader(stream: Readable, line: (text: string) => void, run: CommandRun, { clock, gate }: CommandPorts): PipeReader {
+function reader(
+  stream: Readable,
+  line: (text: string) => void,
+  run: CommandRun,
+  { clock, gate }: CommandPorts,
+): PipeReader {
   return new PipeReader(stream, { clock, gate, hurry: run.signal, line });
 }
 
 class Ending {
-  readonly #group: ProcessGroup | undefined;
+  readonly #group: ProcessGroup;
   readonly #readers: readonly PipeReader[];
   readonly #run: CommandRun;
   readonly #clock: Clock;
   #end: CommandEnd | undefined;
 
-  constructor(child: Child, readers: readonly PipeReader[], run: CommandRun, clock: Clock) {
-    this.#group = child.pid === undefined ? undefined : new ProcessGroup(child.pid);
+  constructor(group: ProcessGroup, readers: readonly PipeReader[], run: CommandRun, clock: Clock) {
+    this.#group = group;
     this.#readers = readers;
     this.#run = run;
     this.#clock = clock;
   }
 
   async wait(leader: Promise<CommandEnd>): Promise<CommandEnd> {
-    leader.then((end) => {
+    void leader.then((end) => {
       this.#end = end;
     });
     await Promise.race([leader, aborted(this.#run.signal)]);
-    if (this.#group === undefined) return leader;
     // In the turn of the abort the leader's end may be known already, and then it counts.
     await Promise.resolve();
-    const end = this.#end ?? { kind: 'stopped' };
+    const end: CommandEnd = this.#end ?? { kind: 'stopped' };
     if (this.#end !== undefined) await this.#linger();
-    if (!this.#isOver()) await this.#stop(this.#group);
+    if (!this.#isOver()) await this.#stop();
     await this.#drainPipes();
     return end;
   }
@@ -127,33 +136,39 @@ class Ending {
     await this.#within(LINGER_MS, () => this.#run.signal.aborted || this.#isOver());
   }
 
-  async #stop(group: ProcessGroup): Promise<void> {
-    group.signal('SIGTERM');
+  async #stop(): Promise<void> {
+    this.#group.signal('SIGTERM');
     if (await this.#within(this.#run.cancelGraceMs, () => this.#isOver())) return;
-    group.signal('SIGKILL');
+    this.#group.signal('SIGKILL');
     await this.#within(KILL_MS_MAX, () => this.#isOver());
   }
 
   /** Nobody of the group writes any more; somebody who has left it may still hold the other end. */
   async #drainPipes(): Promise<void> {
+    const fromMs = this.#clock.nowMs();
     await this.#within(PIPES_MS_MAX, () => {
       const nowMs = this.#clock.nowMs();
+      if (this.#run.signal.aborted && nowMs - fromMs >= KILL_MS_MAX) return true;
       const open = this.#readers.filter((one) => !one.hasEnded);
-      return open.every((one) => nowMs - one.quietSinceMs(nowMs) >= LINGER_MS);
+      return open.every((one) => nowMs - Math.max(fromMs, one.quietSinceMs(nowMs)) >= LINGER_MS);
     });
   }
 
   #isOver(): boolean {
-    return this.#end !== undefined && !this.#group?.isAlive();
+    return this.#end !== undefined && !this.#group.isAlive();
   }
 
   /** True as soon as the condition holds, false when it did not in time. */
   async #within(ms: number, condition: () => boolean): Promise<boolean> {
     const untilMs = this.#clock.nowMs() + ms;
+    let lookMs = LOOK_MS_MIN;
     while (!condition()) {
-      if (this.#clock.nowMs() >= untilMs) return false;
-      const open = this.#readers.filter((one) => !one.hasEnded);
-      await Promise.race([sleep(this.#clock, LOOK_MS), ...(open.length > 0 ? [Promise.all(open.map((one) => one.ended))] : [])]);
+      const leftMs = untilMs - this.#clock.nowMs();
+      if (leftMs <= 0) return false;
+      const open = this.#readers.filter((one) => !one.hasEnded).map((one) => one.ended);
+      const later = sleep(this.#clock, Math.min(lookMs, leftMs));
+      await Promise.race(open.length === 0 ? [later] : [later, Promise.all(open)]);
+      lookMs = Math.min(lookMs * 2, LOOK_MS_MAX);
     }
     return true;
   }

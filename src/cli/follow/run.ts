@@ -3,7 +3,11 @@
  * reads these events will not see the difference, but for the interval.
  */
 import { create, equals } from '@bufbuild/protobuf';
-import { type NumberedLogLine, TailStepLogsResponseSchema, WatchRunResponseSchema } from '../../../gen/yardmaster/v1/admin_service_pb.ts';
+import {
+  type NumberedLogLine,
+  TailStepLogsResponseSchema,
+  WatchRunResponseSchema,
+} from '../../../gen/yardmaster/v1/admin_service_pb.ts';
 import { type Run, RunSchema, RunState } from '../../../gen/yardmaster/v1/run_pb.ts';
 import { sleep } from '../../lib/clock.ts';
 import { printJsonLine, type Yard } from '../yard.ts';

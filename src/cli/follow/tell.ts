@@ -31,7 +31,8 @@ export function teller(io: Io): (event: RunEvent) => void {
     const { run } = event;
     for (const step of run.steps) {
       const name = run.steps.length > 1 ? `${printable(step.name)}: ` : '';
-      for (const attempt of step.attempts) sayOnce(`${step.name} ${attempt.assignmentId}`, prefixed(name, attemptEnd(attempt)));
+      for (const attempt of step.attempts)
+        sayOnce(`${step.name} ${attempt.assignmentId}`, prefixed(name, attemptEnd(attempt)));
       if (hasEnded(run)) continue;
       sayOnce(`${step.name} state`, prefixed(name, stepText(step, io.colours)));
       const progress = progressText(step.progressFraction, step.progressPhase, step.progressText);

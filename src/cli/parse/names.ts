@@ -1,5 +1,6 @@
 /** Values of an enum by the names people use: `pending` for RUN_STATE_PENDING. */
 import type { DescEnum } from '@bufbuild/protobuf';
+import type { GenEnum } from '@bufbuild/protobuf/codegenv2';
 
 /** Every name but that of UNSPECIFIED, in the order of the contract. */
 export function namesOf(schema: DescEnum): string[] {
@@ -7,8 +8,8 @@ export function namesOf(schema: DescEnum): string[] {
 }
 
 /** The number of a name that an option has been checked to have. */
-export function numberOf(schema: DescEnum, name: string): number {
-  return schema.values.find(({ localName }) => localName.toLowerCase() === name)?.number ?? 0;
+export function numberOf<Value extends number>(schema: GenEnum<Value>, name: string): Value {
+  return (schema.values.find(({ localName }) => localName.toLowerCase() === name)?.number ?? 0) as Value;
 }
 
 /** For a person: PENDING. A number of a newer server is shown as it is. */

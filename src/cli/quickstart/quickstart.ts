@@ -76,7 +76,9 @@ async function tell(number: number, chapter: Chapter, admin: AdminClient, fleet:
   const tookMs = Number(entered.atNs - fromNs) / NS_PER_MS;
   const asTold = entered.worker === chapter.expectedWorker;
   console.log(`   → ${entered.worker}, ${tookMs.toFixed(1)} ms from ${since} to handler`);
-  console.log(asTold ? `     because ${chapter.why}\n` : `     it should have been ${chapter.expectedWorker}: ${chapter.why}\n`);
+  console.log(
+    asTold ? `     because ${chapter.why}\n` : `     it should have been ${chapter.expectedWorker}: ${chapter.why}\n`,
+  );
   return asTold;
 }
 

@@ -1,7 +1,7 @@
 /** The quickstart's story: runs, who should get each, and why. */
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import { ValueSchema } from '@bufbuild/protobuf/wkt';
 import { create } from '@bufbuild/protobuf';
+import { ValueSchema } from '@bufbuild/protobuf/wkt';
 import type { ScheduleRunRequestSchema } from '../../../gen/yardmaster/v1/admin_service_pb.ts';
 import { Comparator } from '../../../gen/yardmaster/v1/run_pb.ts';
 
@@ -27,7 +27,10 @@ export const STORY: readonly Chapter[] = [
   },
   {
     title: 'A required label: memory > 256',
-    request: { what: step, desiredLabels: [{ key: 'memory', comparator: Comparator.GREATER_THAN, value: number(256) }] },
+    request: {
+      what: step,
+      desiredLabels: [{ key: 'memory', comparator: Comparator.GREATER_THAN, value: number(256) }],
+    },
     expectedWorker: 'quickstart-a100',
     why: 'its memory is 512; the others have 16 and 64',
   },

@@ -1,5 +1,13 @@
 /** Runs for people. */
-import { type Attempt, PrioritySchema, type Run, RunStateSchema, type Step, type StepError, StepStateSchema } from '../../../gen/yardmaster/v1/run_pb.ts';
+import {
+  type Attempt,
+  PrioritySchema,
+  type Run,
+  RunStateSchema,
+  type Step,
+  type StepError,
+  StepStateSchema,
+} from '../../../gen/yardmaster/v1/run_pb.ts';
 import { nameOf } from '../parse/names.ts';
 import { coloured } from './colour.ts';
 import { facts, table } from './table.ts';
@@ -32,13 +40,23 @@ export function runText(run: Run, look: Look): string {
     [
       ['run', run.runId],
       ['state', coloured(stateOf(run), look.colours)],
-      ['workflow', run.workflow === '' ? '' : `${printable(run.workflow)} ${run.workflowVersion}, number ${run.number}`],
+      [
+        'workflow',
+        run.workflow === '' ? '' : `${printable(run.workflow)} ${run.workflowVersion}, number ${run.number}`,
+      ],
       ['priority', nameOf(PrioritySchema, run.priority)],
       ['runs on', printable(run.runsOn.join(' '))],
       ['created', `${age(run.createTime, look.nowMs)} ago`],
       ['waited', between(run.createTime, run.startTime)],
       ['took', between(run.startTime, run.endTime)],
-      ['metadata', printable(Object.entries(run.metadata).map(([key, value]) => `${key}=${value}`).join(' '))],
+      [
+        'metadata',
+        printable(
+          Object.entries(run.metadata)
+            .map(([key, value]) => `${key}=${value}`)
+            .join(' '),
+        ),
+      ],
       ['request', printable(run.requestId)],
       ['error', run.error === undefined ? '' : errorText(run.error)],
     ],
@@ -67,7 +85,10 @@ function stepsTable(run: Run, look: Look): string {
     printable(step.name),
     printable(step.action),
     coloured(nameOf(StepStateSchema, step.state), look.colours),
-    brief(step.blockedReason || progressText(step.progressFraction, step.progressPhase, step.progressText), NOTE_CHARACTERS_MAX),
+    brief(
+      step.blockedReason || progressText(step.progressFraction, step.progressPhase, step.progressText),
+      NOTE_CHARACTERS_MAX,
+    ),
   ]);
   return table(['STEP', 'ACTION', 'STATE', 'NOTE'], rows, look.colours);
 }
@@ -87,7 +108,9 @@ function attemptRow(step: Step, attempt: Attempt, look: Look): string[] {
 /** What is most worth knowing about it in a list. */
 function noteOf(run: Run): string {
   if (run.error !== undefined) return errorText(run.error);
-  const step = run.steps.find(({ progressText, progressPhase, blockedReason }) => progressText + progressPhase + blockedReason !== '');
+  const step = run.steps.find(
+    ({ progressText, progressPhase, blockedReason }) => progressText + progressPhase + blockedReason !== '',
+  );
   if (step === undefined) return '';
   return step.blockedReason || progressText(step.progressFraction, step.progressPhase, step.progressText);
 }

@@ -1,9 +1,20 @@
 /** Rpcs on @grpc/grpc-js: messages by the generated code, errors with their details. */
 import { create, type DescMethod, type DescService, fromBinary, toBinary } from '@bufbuild/protobuf';
-import { type MethodDefinition, Metadata, ServerInterceptingCall, type ServerInterceptor, type ServerUnaryCall, type ServerWritableStream, type ServiceDefinition, type StatusObject, type sendUnaryData, type UntypedServiceImplementation } from '@grpc/grpc-js';
+import {
+  Metadata,
+  type MethodDefinition,
+  ServerInterceptingCall,
+  type ServerInterceptor,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+  type ServiceDefinition,
+  type StatusObject,
+  type sendUnaryData,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js';
+import { type Refusal, refuse } from '../../domain/refusal.ts';
 import { NAMESPACE_DEFAULT } from '../../engine/namespaces.ts';
 import { errorFacts } from '../../store/transient.ts';
-import { type Refusal, refuse } from '../../domain/refusal.ts';
 import type { Gate } from '../auth.ts';
 import { bounded, RefusedError, refusalOf, statusBytes, statusCode } from '../errors.ts';
 import type { Plane } from '../plane.ts';
@@ -16,6 +27,9 @@ const DETAILS_KEY = 'grpc-status-details-bin';
 
 // A Value nests two messages for each level of JSON: our own limit of nesting must be what refuses.
 export const BINARY_OPTIONS = { recursionLimit: 1_000 };
+
+/** The transport refuses what is twice our own limit: below that, we refuse it ourselves, and a stream stays up. */
+export const TRANSPORT_FACTOR = 2;
 
 /** Where refusals are counted, and what is not one is logged. */
 export type Notes = Pick<Plane, 'log' | 'meters'>;
@@ -35,7 +49,8 @@ export function mount(service: DescService, rpcs: object, notes: Notes): Mounted
     if (method.methodKind === 'bidi_streaming' || method.methodKind === 'client_streaming') continue;
     definition[method.localName] = methodDefinition(service, method);
     const rpc = findRpc(rpcs, method);
-    implementation[method.localName] = method.methodKind === 'unary' ? unary(method, rpc, notes) : serverStreaming(method, rpc, notes);
+    implementation[method.localName] =
+      method.methodKind === 'unary' ? unary(method, rpc, notes) : serverStreaming(method, rpc, notes);
   }
   return { definition, implementation };
 }

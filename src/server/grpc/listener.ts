@@ -1,21 +1,19 @@
 /** The gRPC listener: both services, health and reflection, with limits on messages, streams and silence. */
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
+import { Health } from '../../../gen/grpc/health/v1/health_pb.ts';
 import { AdminService } from '../../../gen/yardmaster/v1/admin_service_pb.ts';
 import { WorkerService } from '../../../gen/yardmaster/v1/worker_service_pb.ts';
-import { Health } from '../../../gen/grpc/health/v1/health_pb.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Gate } from '../auth.ts';
 import type { Plane } from '../plane.ts';
 import { adminService } from '../rpc/admin_service.ts';
 import { workerService } from '../rpc/worker_service.ts';
 import type { Session } from '../session/session.ts';
-import { guard, mount } from './adapter.ts';
+import { guard, mount, TRANSPORT_FACTOR } from './adapter.ts';
 import { CONNECT_DEFINITION, connectStream } from './connect_stream.ts';
 import { addReflection } from './reflection.ts';
 
-/** The transport refuses what is twice our own limit: below that, we refuse it ourselves and the stream stays up. */
-const TRANSPORT_FACTOR = 2;
 const KEEPALIVE_MS = 20_000;
 const KEEPALIVE_TIMEOUT_MS = 10_000;
 /** A client that pings more often than this is told to go away. */
@@ -53,8 +51,15 @@ export async function listenGrpc({ plane, host, port, gate }: GrpcOptions): Prom
   const admin = mount(AdminService, adminService(plane), plane);
   const worker = mount(WorkerService, workerService(plane), plane);
   server.addService(admin.definition, admin.implementation);
-  server.addService({ ...worker.definition, connect: CONNECT_DEFINITION }, { ...worker.implementation, connect: connectStream(plane, sessions) });
-  const health = new HealthImplementation({ '': 'SERVING', [AdminService.typeName]: 'SERVING', [WorkerService.typeName]: 'SERVING' });
+  server.addService(
+    { ...worker.definition, connect: CONNECT_DEFINITION },
+    { ...worker.implementation, connect: connectStream(plane, sessions) },
+  );
+  const health = new HealthImplementation({
+    '': 'SERVING',
+    [AdminService.typeName]: 'SERVING',
+    [WorkerService.typeName]: 'SERVING',
+  });
   health.addToServer(server);
   addReflection(server);
   const bound = await bind(server, host, port);

@@ -21,7 +21,8 @@ export function sniff(socket: Socket, clock: Clock, firstBytesMs: number, then: 
 
   // Reading by hand keeps the socket from flowing: a flowing one would lose what comes before its server listens to it.
   function look(): void {
-    for (let chunk = socket.read() as Buffer | null; chunk !== null; chunk = socket.read() as Buffer | null) seen.push(chunk);
+    for (let chunk = socket.read() as Buffer | null; chunk !== null; chunk = socket.read() as Buffer | null)
+      seen.push(chunk);
     const bytes = Buffer.concat(seen);
     const version = versionOf(bytes);
     if (version === null) return;

@@ -2,6 +2,7 @@
 import type { Sql } from 'postgres';
 import type { RunState } from '../../domain/run.ts';
 import type { StepState } from '../../domain/step.ts';
+import type { AttemptRow } from '../../engine/rows.ts';
 import { type AttemptView, blockedReason, type RunView } from '../../engine/views.ts';
 
 export interface RunRow {
@@ -33,18 +34,8 @@ export interface RunRow {
   readonly end_ms: number | null;
 }
 
-export interface AttemptRow {
-  readonly assignment_id: string;
-  readonly number: number;
-  readonly worker_id: string;
-  readonly worker_name: string;
-  readonly labels_revision: number;
-  readonly assign_ms: number;
-  readonly accept_ms: number | null;
-  readonly end_ms: number;
-  readonly outcome: string;
-  readonly failure: string | null;
-}
+/** What a run's picture shows of an assignment that ended without success. */
+export type StoredAttempt = Omit<AttemptRow, 'run_id' | 'step_name'>;
 
 /** Columns of RunRow; payloads only when they are asked for, since a list does not show them. */
 export function runColumns(sql: Sql, payloads: boolean) {
@@ -56,7 +47,7 @@ export function runColumns(sql: Sql, payloads: boolean) {
     extract(epoch FROM start_time)::float8 * 1000 AS start_ms, extract(epoch FROM end_time)::float8 * 1000 AS end_ms`;
 }
 
-export function viewOfRow(row: RunRow, attempts: readonly AttemptRow[]): RunView {
+export function viewOfRow(row: RunRow, attempts: readonly StoredAttempt[]): RunView {
   const failure = row.failure === null ? null : JSON.parse(row.failure);
   return {
     runId: row.run_id,
@@ -91,7 +82,7 @@ export function viewOfRow(row: RunRow, attempts: readonly AttemptRow[]): RunView
   };
 }
 
-function endedAttempt(row: AttemptRow): AttemptView {
+function endedAttempt(row: StoredAttempt): AttemptView {
   return {
     number: row.number,
     assignmentId: row.assignment_id,

@@ -1,0 +1,141 @@
+/** `yardmaster schedule`: submits a run, and follows it when asked to. */
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { Duration } from '@bufbuild/protobuf/wkt';
+import { Command, Option } from 'commander';
+import {
+  type ScheduleRunRequestSchema,
+  ScheduleRunResponseSchema,
+} from '../../../gen/yardmaster/v1/admin_service_pb.ts';
+import { type DesiredLabel, PrioritySchema, RunState } from '../../../gen/yardmaster/v1/run_pb.ts';
+import { EXIT, type ExitCode } from '../exit.ts';
+import { UsageError } from '../failure.ts';
+import { followRun, printEvent } from '../follow/run.ts';
+import { teller } from '../follow/tell.ts';
+import type { Io } from '../io.ts';
+import { parseDuration } from '../parse/duration.ts';
+import { addEntry, type Entries } from '../parse/entries.ts';
+import { addLabel, addWish } from '../parse/label.ts';
+import { namesOf, numberOf } from '../parse/names.ts';
+import { integerFrom, UINT32_MAX } from '../parse/number.ts';
+import { readSource } from '../parse/source.ts';
+import { type Cli, printJson, printJsonLine, printWarnings, remote, type Yard } from '../yard.ts';
+
+interface Options {
+  readonly workflow?: string;
+  readonly input?: string;
+  readonly inputFile?: string;
+  readonly runsOn?: readonly string[];
+  readonly label?: readonly DesiredLabel[];
+  readonly prefer?: readonly DesiredLabel[];
+  readonly priority?: string;
+  readonly scheduleTimeout?: Duration;
+  readonly executionTimeout?: Duration;
+  readonly maxAttempts?: number;
+  readonly metadata?: Entries;
+  readonly requestId?: string;
+  readonly follow?: boolean;
+}
+
+const EXAMPLES = `
+Examples:
+  yardmaster schedule train --runs-on gpu --label 'memory>256' --input '{"file":"a.tar"}' --follow
+  yardmaster schedule chat --prefer model=mistral:50 'zone in eu,us:10' --priority high
+  yardmaster schedule import --input-file - --request-id import-2026-01 < order.json
+
+Conditions: key=value, !=, >, >=, <, <=; key in a,b; key not in a,b; key exists; !key. Numbers are compared as numbers,
+"quoted" values are strings. Prints the run's id; what it prints with --follow is for people, or JSON lines with --json.`;
+
+export function scheduleCommand(cli: Cli): Command {
+  return new Command('schedule')
+    .description('submit a run of one action, or of a workflow')
+    .argument('[action]', 'name of the action')
+    .option('--workflow <name>', 'run this workflow instead of an action')
+    .addOption(new Option('--input <json>', 'the input as JSON; - reads it from standard input').conflicts('inputFile'))
+    .option('--input-file <file>', 'the input as a file of JSON; - for standard input')
+    .option('--runs-on <tag...>', 'tags a worker must have')
+    .option('--label <condition...>', 'conditions on labels a worker must meet', addLabel)
+    .option('--prefer <condition...>', 'conditions that only rank, with a weight behind a colon (100)', addWish)
+    .addOption(new Option('--priority <priority>', 'what goes first (mid)').choices(namesOf(PrioritySchema)))
+    .option('--schedule-timeout <duration>', 'longest wait for a worker; 0 waits for ever', parseDuration)
+    .option('--execution-timeout <duration>', 'longest run of one attempt', parseDuration)
+    .option('--max-attempts <count>', 'attempts in all (1)', integerFrom(1, UINT32_MAX))
+    .option('--metadata <key=value...>', 'notes that go with the run', addEntry)
+    .option('--request-id <id>', 'the same one again returns the first run')
+    .option('--follow', 'show states, progress and logs until the run ends, and exit by how it ended')
+    .addHelpText('after', EXAMPLES)
+    .action((action: string | undefined, options: Options, self: Command) =>
+      remote(cli, self, async (yard) =>
+        schedule(yard, await requestOf(cli.io, action, options), options.follow === true),
+      ),
+    );
+}
+
+async function schedule(yard: Yard, request: RunRequest, follow: boolean): Promise<ExitCode> {
+  const response = await yard.admin.scheduleRun(request, yard.call);
+  const runId = response.run?.runId ?? '';
+  if (!yard.json) yard.io.stdout(`${runId}\n`);
+  else if (follow) printJsonLine(yard, ScheduleRunResponseSchema, response);
+  else printJson(yard, ScheduleRunResponseSchema, response);
+  printWarnings(yard, response.warnings);
+  return follow ? await followToItsEnd(yard, runId) : EXIT.OK;
+}
+
+async function followToItsEnd(yard: Yard, runId: string): Promise<ExitCode> {
+  const tell = yard.json ? null : teller(yard.io);
+  let state: RunState = RunState.UNSPECIFIED;
+  try {
+    for await (const event of followRun(yard, runId)) {
+      if (event.kind === 'changed') state = event.run.state;
+      if (tell === null) printEvent(yard, event);
+      else tell(event);
+    }
+  } catch (error) {
+    if (yard.signal.aborted && !yard.json) yard.io.stderr(`The run goes on; "yardmaster cancel ${runId}" ends it.\n`);
+    throw error;
+  }
+  return state === RunState.SUCCEEDED ? EXIT.OK : EXIT.FAILED;
+}
+
+type RunRequest = MessageInitShape<typeof ScheduleRunRequestSchema>;
+
+async function requestOf(io: Io, action: string | undefined, options: Options): Promise<RunRequest> {
+  const { priority, scheduleTimeout, executionTimeout } = options;
+  const inputJson = await readInput(io, options);
+  return {
+    what: whatOf(action, options),
+    ...(inputJson === undefined ? {} : { inputJson }),
+    runsOn: [...(options.runsOn ?? [])],
+    desiredLabels: [...(options.label ?? []), ...(options.prefer ?? [])],
+    ...(priority === undefined ? {} : { priority: numberOf(PrioritySchema, priority) }),
+    ...(scheduleTimeout === undefined ? {} : { scheduleTimeout }),
+    ...(executionTimeout === undefined ? {} : { executionTimeout }),
+    metadata: { ...options.metadata },
+    requestId: options.requestId ?? '',
+  };
+}
+
+function whatOf(action: string | undefined, { workflow, maxAttempts }: Options): NonNullable<RunRequest['what']> {
+  if ((action === undefined) === (workflow === undefined)) {
+    throw new UsageError('give the name of an action, or of a workflow by --workflow, and not both');
+  }
+  if (workflow !== undefined) {
+    if (maxAttempts !== undefined) throw new UsageError('--max-attempts: the steps of a workflow say it themselves');
+    return { case: 'workflow', value: workflow };
+  }
+  const retry = maxAttempts === undefined ? {} : { retry: { maxAttempts } };
+  return { case: 'step', value: { action: action ?? '', ...retry } };
+}
+
+/** Passed on as it is written: a number beyond 2^53 and the order of keys survive. */
+async function readInput(io: Io, { input, inputFile }: Options): Promise<string | undefined> {
+  const option = inputFile === undefined ? '--input' : '--input-file';
+  const file = inputFile ?? (input === '-' ? '-' : undefined);
+  const text = file === undefined ? input : await readSource(io, option, file);
+  if (text === undefined) return undefined;
+  try {
+    JSON.parse(text);
+    return text;
+  } catch (error) {
+    throw new UsageError(`${option}: this is not JSON: ${(error as Error).message}`);
+  }
+}
