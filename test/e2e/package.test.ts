@@ -54,6 +54,9 @@ describe('the package, in an empty project', () => {
     const ended = async () => JSON.parse((await run('npx', show, inProject)).stdout).run;
     await until(async () => (await ended()).state === 'RUN_STATE_SUCCEEDED', worker.output);
     expect((await ended()).outputJson).toBe('{"greeting":"hello {\\"name\\":\\"Ada\\"}"}');
+    const command = here(readmeBlock('', 2)).replace('npx yardmaster', `npx --no-install yardmaster --address localhost:${port}`);
+    const followed = await run('bash', ['-c', command], inProject);
+    expect(followed.stdout).toContain('somebody wants a greeting');
     await stopBackground(worker);
     await stopBackground(server);
     await database.drop();

@@ -34,8 +34,12 @@ afterEach(async () => {
   await Promise.all(open.splice(0).map(({ closed }) => closed));
 });
 
-const PREFACE_AND_SETTINGS = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00', 'latin1');
-const POST = 'POST /yardmaster.v1.AdminService/ListRuns HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n';
+const PREFACE_AND_SETTINGS = Buffer.from(
+  'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00',
+  'latin1',
+);
+const POST =
+  'POST /yardmaster.v1.AdminService/ListRuns HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n';
 
 describe('a connection is closed', () => {
   it('when it says nothing, or begins a preface and stops', async () => {
@@ -76,7 +80,11 @@ describe('a connection is closed', () => {
     // Whoever leaves makes room.
     for (const { socket } of within) socket.destroy();
     await Promise.all(within.map(({ closed }) => closed));
-    const room = () => fetch(`${yard.url}/healthz`).then(({ ok }) => ok, () => false);
+    const room = () =>
+      fetch(`${yard.url}/healthz`).then(
+        ({ ok }) => ok,
+        () => false,
+      );
     await until(room);
   });
 });
@@ -84,7 +92,9 @@ describe('a connection is closed', () => {
 describe('a request is refused', () => {
   it('when its headers are too large, and it is HTTP/1.1', async () => {
     const { socket, closed } = await raw();
-    socket.write(`GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: ${'x'.repeat(DEFAULT_HTTP_LIMITS.headerBytesMax)}\r\n\r\n`);
+    socket.write(
+      `GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: ${'x'.repeat(DEFAULT_HTTP_LIMITS.headerBytesMax)}\r\n\r\n`,
+    );
     expect(await closed).toMatch(/^HTTP\/1.1 431 /);
   });
 
@@ -130,7 +140,8 @@ it('a peer that does not answer a ping while its request is under way is cut', a
   const { socket, closed } = await raw();
   socket.write(PREFACE_AND_SETTINGS);
   // HEADERS of an unfinished POST, by indexes of the static table and literals; after it the peer is as good as dead.
-  const literal = (name: number, value: string) => Buffer.concat([Buffer.from([name, value.length]), Buffer.from(value)]);
+  const literal = (name: number, value: string) =>
+    Buffer.concat([Buffer.from([name, value.length]), Buffer.from(value)]);
   const block = Buffer.concat([
     Buffer.from([0x83, 0x86]),
     literal(0x04, '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo'),

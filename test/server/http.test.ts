@@ -27,7 +27,10 @@ describe.each(Object.keys(WAYS))('AdminService by %s', (way) => {
   const admin = () => adminBy(way, yard.url);
 
   it('takes a run and gives it back', async () => {
-    const { run } = await admin().scheduleRun({ ...runOf({ action: 'a' }), ...jsonInput({ file: 's3://ä.tar', n: 1 }) });
+    const { run } = await admin().scheduleRun({
+      ...runOf({ action: 'a' }),
+      ...jsonInput({ file: 's3://ä.tar', n: 1 }),
+    });
     const found = await admin().getRun({ runId: run?.runId ?? '' });
     expect(JSON.parse(found.run?.inputJson ?? '')).toEqual({ file: 's3://ä.tar', n: 1 });
   });
@@ -59,34 +62,59 @@ describe.each(Object.keys(WAYS))('AdminService by %s', (way) => {
   });
 });
 
+/** A stock client whose messages arrive as something else. */
+function unreadable() {
+  const transport = createConnectTransport({
+    baseUrl: yard.url,
+    httpVersion: '1.1',
+    useBinaryFormat: false,
+    jsonOptions: { textEncoder: { encode: () => Buffer.from('{"run":1}') } as unknown as TextEncoder } as never,
+  });
+  return createClient(AdminService, transport);
+}
+
 describe('JSON as people send it', () => {
   it('a field that does not exist is refused by its name', async () => {
     const answer = await post(`${RPC}/ScheduleRun`, '{"step":{"action":"a","prioritee":1}}');
     expect(answer.status).toBe(400);
-    expect(await answer.json()).toMatchObject({ code: 'invalid_argument', message: expect.stringContaining('"prioritee"') });
+    expect(await answer.json()).toMatchObject({
+      code: 'invalid_argument',
+      message: expect.stringContaining('"prioritee"'),
+      details: [{ type: 'google.rpc.ErrorInfo', debug: { reason: 'INVALID_FIELD', domain: 'yardmaster' } }],
+    });
+    const read = await failureBy(unreadable().getRun({ runId: 'r' }));
+    expect(read).toMatchObject({ code: Code.InvalidArgument, reason: 'INVALID_FIELD', domain: 'yardmaster' });
   });
 
   it('an input may be any JSON, as deep as our own limit says', async () => {
     const nested = (depth: number) => `{"step":{"action":"a"},"input":${'['.repeat(depth)}1${']'.repeat(depth)}}`;
     expect((await post(`${RPC}/ScheduleRun`, nested(60))).status).toBe(200);
     const deep = await post(`${RPC}/ScheduleRun`, nested(65));
-    const { message, details } = await deep.json() as { message: string; details: { debug: { reason: string } }[] };
+    const { message, details } = (await deep.json()) as { message: string; details: { debug: { reason: string } }[] };
     expect(message).toContain('input');
     expect(details[0]?.debug.reason).toBe('LIMIT_EXCEEDED');
   });
 
   it('what is no JSON, no message, too large or of no known type is refused, and the server goes on', async () => {
     expect((await post(`${RPC}/ScheduleRun`, '{')).status).toBe(400);
-    expect((await post(`${RPC}/ScheduleRun`, '\xff', { 'content-type': 'application/proto' })).status).toBeGreaterThanOrEqual(400);
+    expect(
+      (await post(`${RPC}/ScheduleRun`, '\xff', { 'content-type': 'application/proto' })).status,
+    ).toBeGreaterThanOrEqual(400);
     expect((await post(`${RPC}/ScheduleRun`, '{}', { 'content-type': 'text/plain' })).status).toBe(415);
     expect((await fetch(`${yard.url}${RPC}/ScheduleRun`)).status).toBe(405);
     const large = await post(`${RPC}/ScheduleRun`, JSON.stringify({ inputJson: 'x'.repeat(8 * 1024 * 1024) }));
-    expect(await large.json()).toMatchObject({ code: 'resource_exhausted' });
+    expect(await large.json()).toMatchObject({
+      code: 'resource_exhausted',
+      details: [{ debug: { reason: 'MESSAGE_TOO_LARGE' } }],
+    });
     expect((await fetch(`${yard.url}/healthz`)).status).toBe(200);
   });
 
   it('a deadline that is over while the rpc waits is answered', async () => {
-    const answer = await post(`${RPC}/ScheduleRun`, '{"step":{"action":"a"}}', { ...JSON_TYPE, 'connect-timeout-ms': '0' });
+    const answer = await post(`${RPC}/ScheduleRun`, '{"step":{"action":"a"}}', {
+      ...JSON_TYPE,
+      'connect-timeout-ms': '0',
+    });
     expect(await answer.json()).toMatchObject({ code: 'deadline_exceeded' });
   });
 });
@@ -108,7 +136,9 @@ describe('pages', () => {
     for (const path of ['/metrics', `${RPC}/ListRuns`]) {
       const { socket, closed } = await rawConnection(yard.port);
       const body = path.endsWith('ListRuns') ? 'Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}' : '\r\n';
-      socket.write(`${body.length > 2 ? 'POST' : 'GET'} ${path} HTTP/1.1\r\nHost: evil.example:${yard.port}\r\nConnection: close\r\n${body}`);
+      socket.write(
+        `${body.length > 2 ? 'POST' : 'GET'} ${path} HTTP/1.1\r\nHost: evil.example:${yard.port}\r\nConnection: close\r\n${body}`,
+      );
       const answer = await closed;
       expect(answer).toMatch(/^HTTP\/1.1 403 /);
       expect(answer).toContain('evil.example');
@@ -192,8 +222,25 @@ describe('one port for both versions', () => {
   });
 });
 
+it('closing the listener waits for nobody who keeps a request open', async () => {
+  const other = await startHttpYard();
+  const { socket, closed } = await rawConnection(other.port);
+  socket.write('POST /yardmaster.v1.AdminService/ListRuns HTTP/1.1\r\nHost: localhost\r\n');
+  const session = connect(other.url);
+  session.on('error', () => {});
+  const stuck = { ':method': 'POST', ':path': `${RPC}/ListRuns`, 'content-type': 'application/json' };
+  session.request(stuck, { endStream: false }).on('error', () => {});
+  await new Promise((resolve) => session.ping(resolve));
+  const ended = new Promise((resolve) => session.on('close', resolve));
+  await other.stop();
+  await Promise.all([closed, ended]);
+});
+
 describe('reflection', () => {
-  it.each([['v1', ServerReflection], ['v1alpha', ServerReflectionAlpha]] as const)('%s lists and describes what this listener carries', async (_version, service) => {
+  it.each([
+    ['v1', ServerReflection],
+    ['v1alpha', ServerReflectionAlpha],
+  ] as const)('%s lists and describes what this listener carries', async (_version, service) => {
     const client = createClient(service as typeof ServerReflection, createGrpcTransport({ baseUrl: yard.url }));
     async function* questions() {
       yield { messageRequest: { case: 'listServices', value: '' } } as const;
@@ -202,15 +249,23 @@ describe('reflection', () => {
     }
     const answers = [];
     for await (const answer of client.serverReflectionInfo(questions())) answers.push(answer.messageResponse);
-    expect(answers.map(({ case: kind }) => kind)).toEqual(['listServicesResponse', 'fileDescriptorResponse', 'errorResponse']);
+    expect(answers.map(({ case: kind }) => kind)).toEqual([
+      'listServicesResponse',
+      'fileDescriptorResponse',
+      'errorResponse',
+    ]);
     const names = answers[0]?.case === 'listServicesResponse' ? answers[0].value.service.map(({ name }) => name) : [];
-    expect(names).toEqual(['grpc.reflection.v1.ServerReflection', 'grpc.reflection.v1alpha.ServerReflection', AdminService.typeName]);
+    expect(names).toEqual([
+      'grpc.reflection.v1.ServerReflection',
+      'grpc.reflection.v1alpha.ServerReflection',
+      AdminService.typeName,
+    ]);
   });
 
   it('says on HTTP/1.1 that it needs HTTP/2', async () => {
-    const client = createClient(ServerReflection, createConnectTransport({ baseUrl: yard.url, httpVersion: '2' }));
-    expect(client).toBeDefined();
-    const answer = await post('/grpc.reflection.v1.ServerReflection/ServerReflectionInfo', '', { 'content-type': 'application/connect+json' });
+    const answer = await post('/grpc.reflection.v1.ServerReflection/ServerReflectionInfo', '', {
+      'content-type': 'application/connect+json',
+    });
     expect(answer.status).toBe(505);
   });
 });

@@ -2,9 +2,9 @@
 import type { StepContext } from '../../worker/index.ts';
 import type { StepFiles } from './step_files.ts';
 
-/** The agent's own environment, and on top of it all about the step. */
+/** The agent's own environment but for its token, which is the agent's alone, and on top of it all about the step. */
 export function stepEnvironment(ctx: StepContext, files: StepFiles, own: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  const { YARDMASTER_DEVICE: _ofSomebodyElse, ...rest } = own;
+  const { YARDMASTER_DEVICE: _ofSomebodyElse, YARDMASTER_TOKEN: _ofTheAgent, ...rest } = own;
   return {
     ...rest,
     YARDMASTER_RUN_ID: ctx.runId,

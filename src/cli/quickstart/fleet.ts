@@ -22,14 +22,16 @@ export type FromWorker =
   | { readonly kind: 'entered'; readonly runId: string; readonly atNs: string };
 
 /** What the quickstart asks of a worker process. */
-export interface ToWorker {
-  readonly upsertLabels: Readonly<Record<string, string | number | null>>;
-}
+export type ToWorker =
+  | { readonly kind: 'start'; readonly address: string; readonly token: string | undefined; readonly spec: WorkerSpec }
+  | { readonly kind: 'upsert_labels'; readonly labels: LabelChange };
+
+export type LabelChange = Readonly<Record<string, string | number | null>>;
 
 export interface Fleet {
   /** Who entered this run's handler, and when (CLOCK_MONOTONIC, nanoseconds). */
   entered(runId: string): Promise<{ readonly worker: string; readonly atNs: bigint }>;
-  upsertLabels(worker: string, labels: ToWorker['upsertLabels']): void;
+  upsertLabels(worker: string, labels: LabelChange): void;
   stop(): Promise<void>;
 }
 
@@ -38,7 +40,7 @@ interface Entry {
   readonly atNs: bigint;
 }
 
-export async function startFleet(address: string): Promise<Fleet> {
+export async function startFleet(address: string, token: string | undefined): Promise<Fleet> {
   const children = new Map<string, ChildProcess>();
   const entries = new Map<string, Entry>();
   const waiting = new Map<string, (entry: Entry) => void>();
@@ -53,7 +55,9 @@ export async function startFleet(address: string): Promise<Fleet> {
 
   await Promise.all(
     FLEET.map(async (spec) => {
-      const child = fork(fileURLToPath(import.meta.resolve('./worker.js')), [address, JSON.stringify(spec)]);
+      const child = fork(fileURLToPath(import.meta.resolve('./worker.js')));
+      // By message, not on the command line, where every user of the machine could read the token.
+      child.send({ kind: 'start', address, token, spec } satisfies ToWorker);
       children.set(spec.name, child);
       child.on('message', (message: FromWorker) => onMessage(spec.name, message));
       const died = once(child, 'exit').then(() => {
@@ -71,7 +75,7 @@ export async function startFleet(address: string): Promise<Fleet> {
       return new Promise((resolve) => waiting.set(runId, resolve));
     },
     upsertLabels(worker, labels) {
-      children.get(worker)?.send({ upsertLabels: labels } satisfies ToWorker);
+      children.get(worker)?.send({ kind: 'upsert_labels', labels } satisfies ToWorker);
     },
     async stop() {
       await Promise.all(

@@ -14,10 +14,11 @@ const CHAPTER_MS_MAX = 10_000;
 const once = process.argv.includes('--once');
 
 async function main(): Promise<number> {
-  const server = await startServer({ ...configFromEnvironment(), logLevel: 'warn' });
+  const config = configFromEnvironment();
+  const server = await startServer({ ...config, logLevel: 'warn' });
   const address = `${server.host}:${server.grpcPort}`;
-  const fleet = await startFleet(address);
-  const admin = createAdminClient({ address });
+  const fleet = await startFleet(address, config.token);
+  const admin = createAdminClient({ address, token: config.token });
   const stop = async () => {
     await fleet.stop();
     admin.close();
@@ -30,7 +31,7 @@ async function main(): Promise<number> {
       if (!(await tell(index + 1, chapter, admin, fleet))) surprises += 1;
     }
     console.log(surprises === 0 ? 'Everything went as told.\n' : `${surprises} went otherwise than told.\n`);
-    if (!once && surprises === 0) await stayUp(address);
+    if (!once && surprises === 0) await stayUp(address, `http://${server.host}:${server.httpPort}`, config.token);
     return surprises === 0 ? 0 : 1;
   } finally {
     await stop();
@@ -83,8 +84,11 @@ async function tell(number: number, chapter: Chapter, admin: AdminClient, fleet:
 }
 
 /** Until Ctrl-C or SIGTERM. */
-async function stayUp(address: string): Promise<void> {
-  console.log(`It stays up. Connect a worker of your own to ${address} (README.md shows one); Ctrl-C ends it.`);
+async function stayUp(address: string, url: string, token: string | undefined): Promise<void> {
+  const authorization = token === undefined ? '' : ' -H "authorization: Bearer $YARDMASTER_TOKEN"';
+  const request = `'{"step": {"action": "train"}, "runsOn": ["gpu"], "input": {"file": "s3://a.tar"}}'`;
+  console.log(`It stays up; Ctrl-C ends it. Connect a worker of your own to ${address} (README.md shows one), or submit:\n`);
+  console.log(`  npx buf curl --http2-prior-knowledge${authorization} -d ${request} ${url}/yardmaster.v1.AdminService/ScheduleRun\n`);
   await new Promise<void>((resolve) => {
     process.once('SIGINT', () => resolve());
     process.once('SIGTERM', () => resolve());

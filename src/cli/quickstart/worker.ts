@@ -1,35 +1,51 @@
 /** One worker process of the quickstart; it ends with its parent. */
-import { createWorker } from '../../worker/index.ts';
-import type { FromWorker, ToWorker, WorkerSpec } from './fleet.ts';
+import { createWorker, type Worker } from '../../worker/index.ts';
+import type { FromWorker, ToWorker } from './fleet.ts';
 
-const [address = '', specJson = ''] = process.argv.slice(2);
-const { name, tags, labels } = JSON.parse(specJson) as WorkerSpec;
+let worker: Worker | null = null;
 const say = (message: FromWorker) => process.send?.(message);
 
-const worker = createWorker({
-  address,
-  name,
-  tags: [...tags],
-  labels: { ...labels },
-  slots: 2,
-  actions: {
-    train: (ctx) => {
-      say({ kind: 'entered', runId: ctx.runId, atNs: String(process.hrtime.bigint()) });
-      ctx.log(`training on ${name}`);
-      ctx.progress({ text: 'done', fraction: 1 });
-      return { trainedBy: name };
+function create({ address, token, spec }: ToWorker & { kind: 'start' }): Worker {
+  return createWorker({
+    address,
+    token,
+    name: spec.name,
+    tags: [...spec.tags],
+    labels: { ...spec.labels },
+    slots: 2,
+    actions: {
+      train: (ctx) => {
+        say({ kind: 'entered', runId: ctx.runId, atNs: String(process.hrtime.bigint()) });
+        ctx.log(`training on ${spec.name}`);
+        ctx.progress({ text: 'done', fraction: 1 });
+        return { trainedBy: spec.name };
+      },
     },
-  },
-});
+  });
+}
 
-process.on('message', ({ upsertLabels }: ToWorker) => {
-  worker.upsertLabels(upsertLabels).catch((error: Error) => console.error(`${name}: ${error.message}`));
+async function obey(order: ToWorker): Promise<void> {
+  if (order.kind === 'upsert_labels') {
+    await worker?.upsertLabels(order.labels);
+    return;
+  }
+  worker = create(order);
+  await worker.start();
+  say({ kind: 'ready' });
+}
+
+async function leave(): Promise<void> {
+  await worker?.stop();
+  process.exit(0);
+}
+
+process.on('message', (order: ToWorker) => {
+  obey(order).catch((error: Error) => {
+    console.error(`a worker of the quickstart gave up: ${error.message}`);
+    process.exit(1);
+  });
 });
-const leave = () => worker.stop().finally(() => process.exit(0));
 process.on('SIGTERM', leave);
 // Ctrl-C reaches every process of the terminal; the parent says when the workers go.
 process.on('SIGINT', () => {});
 process.on('disconnect', leave);
-
-await worker.start();
-say({ kind: 'ready' });

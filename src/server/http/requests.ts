@@ -9,6 +9,7 @@ import type { Clock } from '../../lib/clock.ts';
 import { errorFacts } from '../../store/transient.ts';
 import { checkHost, type Gate } from '../auth.ts';
 import type { Notes } from '../grpc/adapter.ts';
+import { withReason } from './reasons.ts';
 import { connectError } from './rpcs.ts';
 
 export type Request = IncomingMessage | Http2ServerRequest;
@@ -85,7 +86,7 @@ async function call(
     undefined,
   );
   const answered = await rpc(refusal === null ? asked : refused(asked, refusal));
-  await universalResponseToNodeResponse(answered, response as ServerResponse);
+  await universalResponseToNodeResponse(await withReason(answered), response as ServerResponse);
 }
 
 /** Each protocol writes errors its own way; one that comes out of the body is written so, and nothing of it is read. */
