@@ -22,8 +22,8 @@ export interface ServerConfig {
   readonly httpLimits: HttpLimits;
 }
 
-export const GRPC_PORT_DEFAULT = 7070;
-export const HTTP_PORT_DEFAULT = 7071;
+const GRPC_PORT_DEFAULT = 7070;
+const HTTP_PORT_DEFAULT = 7071;
 
 const DEFAULT_CONFIG: ServerConfig = {
   host: '127.0.0.1',

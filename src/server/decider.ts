@@ -55,7 +55,12 @@ export interface DeciderOptions {
 
 export function createDecider(options: DeciderOptions): Decider {
   const { clock, ids, log } = options;
-  const engine = createEngine({ limits: options.limits, times: options.times, rows: options.rows, nowMs: clock.nowMs() });
+  const engine = createEngine({
+    limits: options.limits,
+    times: options.times,
+    rows: options.rows,
+    nowMs: clock.nowMs(),
+  });
   const journal = createJournal({
     commit: options.commit,
     clock,
@@ -150,6 +155,10 @@ export function createDecider(options: DeciderOptions): Decider {
 }
 
 function abandoned(why: 'CULPRIT' | 'STANDING_DOWN'): Refusal {
-  if (why === 'CULPRIT') return refuse('INTERNAL', 'this request could not be stored, whatever was tried; the log of the server says why');
-  return refuse('STANDING_DOWN', 'the server stands down; whether this was done is not known: send it again with the same request_id');
+  if (why === 'CULPRIT')
+    return refuse('INTERNAL', 'this request could not be stored, whatever was tried; the log of the server says why');
+  return refuse(
+    'STANDING_DOWN',
+    'the server stands down; whether this was done is not known: send it again with the same request_id',
+  );
 }

@@ -73,7 +73,10 @@ interface Details {
 export function detailsOf(refusal: Refusal): Details {
   return {
     info: { reason: refusal.refused, domain: ERROR_DOMAIN, metadata: { ...refusal.metadata } },
-    badRequest: refusal.fields.length === 0 ? null : { fieldViolations: refusal.fields.map(({ field, description }) => ({ field, description })) },
+    badRequest:
+      refusal.fields.length === 0
+        ? null
+        : { fieldViolations: refusal.fields.map(({ field, description }) => ({ field, description })) },
   };
 }
 

@@ -22,8 +22,8 @@ import { readLiveRows } from '../store/recovery.ts';
 import { errorFacts, isTransient } from '../store/transient.ts';
 import { createDecider, type Decider } from './decider.ts';
 import { type Meters, NO_METERS } from './meters.ts';
-import { createRequestBook, type RequestBook } from './requests.ts';
 import { createPayloadCache, type PayloadCache } from './payloads.ts';
+import { createRequestBook, type RequestBook } from './requests.ts';
 
 /** After a batch that could not be written, commands are committed one by one for this long, to find the culprit. */
 const CAUTIOUS_MS = 60_000;
@@ -155,7 +155,12 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
     term = null;
     // Streams first: what they sent stays unsettled and is sent again. A refusal would be the last word on it.
     for (const connection of [...sinks.keys()]) {
-      deliver({ kind: 'evict', connection, reason: 'STANDING_DOWN', message: 'the server recovers from its store; connect again' });
+      deliver({
+        kind: 'evict',
+        connection,
+        reason: 'STANDING_DOWN',
+        message: 'the server recovers from its store; connect again',
+      });
     }
     endTerm(ended);
     restarting ??= restart(ended).finally(() => {
@@ -212,7 +217,8 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
   async function settle(ended: Term): Promise<void> {
     const settled = new AbortController();
     const limit = sleep(clock, STOP_MS_MAX, settled.signal).then(
-      () => log.warn({ limitMs: STOP_MS_MAX }, 'stopping without having stored everything: the database does not answer'),
+      () =>
+        log.warn({ limitMs: STOP_MS_MAX }, 'stopping without having stored everything: the database does not answer'),
       () => {},
     );
     await Promise.race([Promise.all([ended.decider.journal.settled(), ended.logs.settled()]), limit]);
@@ -248,7 +254,9 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
     decide,
     submit(command) {
       if (term?.decider.journal.isStalled()) {
-        return Promise.resolve(refuse('STORE_UNAVAILABLE', 'the database does not answer: try again with the same request_id'));
+        return Promise.resolve(
+          refuse('STORE_UNAVAILABLE', 'the database does not answer: try again with the same request_id'),
+        );
       }
       return new Promise((resolve) => decide(command, resolve));
     },

@@ -34,7 +34,11 @@ describe('with a token', () => {
   let grpc: Client;
   let logged = '';
   beforeAll(async () => {
-    const log = createLog('debug', { write: (line) => void (logged += line) });
+    const log = createLog('debug', {
+      write(line) {
+        logged += line;
+      },
+    });
     yard = await startHttpYard({ token: TOKEN }, log);
     grpc = new Client(`127.0.0.1:${yard.server.grpcPort}`, credentials.createInsecure());
   });

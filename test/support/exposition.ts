@@ -3,7 +3,7 @@
  * Of our own, since no package for it is installed; the page was held against promtool itself when this was written.
  */
 
-export interface Sample {
+interface Sample {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly value: number;

@@ -8,7 +8,7 @@ const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1');
 export type HttpVersion = 'HTTP/1' | 'HTTP/2';
 
 /** What these first bytes are; null: too few to tell. */
-export function versionOf(bytes: Buffer): HttpVersion | null {
+function versionOf(bytes: Buffer): HttpVersion | null {
   const length = Math.min(bytes.length, PREFACE.length);
   if (!bytes.subarray(0, length).equals(PREFACE.subarray(0, length))) return 'HTTP/1';
   return length === PREFACE.length ? 'HTTP/2' : null;
