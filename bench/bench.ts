@@ -28,6 +28,9 @@ for (const name of names) {
   for (const [figure, value] of Object.entries(figures)) console.log(`  ${figure.padEnd(26)} ${value.toFixed(3)}`);
 }
 if (values.json !== undefined) {
-  writeFileSync(values.json, `${JSON.stringify({ machine: describeMachine(), smoke: values.smoke, results }, null, 2)}\n`);
+  writeFileSync(
+    values.json,
+    `${JSON.stringify({ machine: describeMachine(), smoke: values.smoke, results }, null, 2)}\n`,
+  );
 }
 process.exit(0);

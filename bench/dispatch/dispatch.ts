@@ -29,14 +29,17 @@ export async function dispatch(sizes: DispatchSizes) {
     return [child, message] as const;
   };
   try {
-    const [, { port }] = await start<{ port: number }>('../support/plane.process.ts', { BENCH_DATABASE_URL: database.url });
+    const [, { port }] = await start<{ port: number }>('../support/plane.process.ts', {
+      BENCH_DATABASE_URL: database.url,
+    });
     const address = `127.0.0.1:${port}`;
     const [ours] = await start('./worker.process.ts', { BENCH_ADDRESS: address });
     const utils = await makeWorkerUtils({ connectionString: database.url, logger: new Logger(() => () => {}) });
     await utils.migrate();
     const [peer] = await start('./graphile.process.ts', { BENCH_DATABASE_URL: database.url });
     const admin = createAdminClient({ address });
-    const submitOurs = () => admin.scheduleRun({ what: { case: 'step', value: { action: 'bench' } }, inputJson: '{"file":"s3://a"}' });
+    const submitOurs = () =>
+      admin.scheduleRun({ what: { case: 'step', value: { action: 'bench' } }, inputJson: '{"file":"s3://a"}' });
     const submitPeer = () => utils.addJob('bench', { file: 's3://a' });
     await measure(ours, submitOurs, sizes.warmUp);
     await measure(peer, submitPeer, sizes.warmUp);

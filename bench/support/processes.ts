@@ -4,7 +4,10 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 
 /** A script with an IPC channel, and its first message; rejects when it dies before that. */
-export async function startScript<T>(script: URL, environment: Record<string, string>): Promise<readonly [ChildProcess, T]> {
+export async function startScript<T>(
+  script: URL,
+  environment: Record<string, string>,
+): Promise<readonly [ChildProcess, T]> {
   const child = fork(fileURLToPath(script), [], {
     env: { ...process.env, ...environment },
     execArgv: ['--import', 'tsx'],

@@ -1,6 +1,5 @@
 /** `yardmaster serve`: the control plane in the foreground, until SIGINT or SIGTERM. */
 import { constants } from 'node:os';
-import { pathToFileURL } from 'node:url';
 import { systemClock } from '../lib/clock.ts';
 import { ConfigurationError, configFromEnvironment, type ServerConfig } from '../server/config.ts';
 import { type RunningServer, startServer } from '../server/server.ts';
@@ -51,6 +50,3 @@ function stopSignal(): Promise<void> {
     }
   });
 }
-
-if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href)
-  process.exit(await serve());

@@ -88,10 +88,8 @@ export function createAdminClient(
   return {
     ...client,
     ...endingStreams(client),
-    scheduleRun: (request, callOptions) =>
-      client.scheduleRun(withRequestId(request, ids), callOptions),
-    scheduleRuns: (request, callOptions) =>
-      client.scheduleRuns(withRequestIds(request, ids), callOptions),
+    scheduleRun: (request, callOptions) => client.scheduleRun(withRequestId(request, ids), callOptions),
+    scheduleRuns: (request, callOptions) => client.scheduleRuns(withRequestIds(request, ids), callOptions),
     close: () => grpc.close(),
   };
 }
@@ -124,11 +122,7 @@ function endingStreams(client: Client<typeof AdminService>): Partial<Client<type
   return Object.fromEntries(wrapped) as Partial<Client<typeof AdminService>>;
 }
 
-async function* endWithReader(
-  watch: Watch,
-  request: object,
-  options: CallOptions = {},
-): AsyncGenerator<unknown> {
+async function* endWithReader(watch: Watch, request: object, options: CallOptions = {}): AsyncGenerator<unknown> {
   const left = new AbortController();
   const signal = options.signal ? AbortSignal.any([options.signal, left.signal]) : left.signal;
   try {

@@ -14,13 +14,7 @@ import {
   type MessageShape,
   toBinary,
 } from '@bufbuild/protobuf';
-import {
-  Code,
-  ConnectError,
-  type StreamResponse,
-  type Transport,
-  type UnaryResponse,
-} from '@connectrpc/connect';
+import { Code, ConnectError, type StreamResponse, type Transport, type UnaryResponse } from '@connectrpc/connect';
 import {
   type CallOptions,
   type Client,
@@ -44,8 +38,7 @@ export interface GrpcTransportOptions {
 
 export function grpcTransport(options: GrpcTransportOptions): Transport {
   return {
-    unary: (method, signal, timeoutMs, header, input) =>
-      unary(options, { method, signal, timeoutMs, header }, input),
+    unary: (method, signal, timeoutMs, header, input) => unary(options, { method, signal, timeoutMs, header }, input),
     stream: (method, signal, timeoutMs, header, input) =>
       serverStream(options, { method, signal, timeoutMs, header }, input),
   };
@@ -108,10 +101,7 @@ async function serverStream<I extends DescMessage, O extends DescMessage>(
   input: AsyncIterable<MessageInitShape<I>>,
 ): Promise<StreamResponse<I, O>> {
   if (method.methodKind !== 'server_streaming') {
-    throw new ConnectError(
-      `${method.methodKind} is not served by this transport`,
-      Code.Unimplemented,
-    );
+    throw new ConnectError(`${method.methodKind} is not served by this transport`, Code.Unimplemented);
   }
   if (signal?.aborted) throw ConnectError.from(signal.reason, Code.Canceled);
   let request: MessageShape<I> | undefined;

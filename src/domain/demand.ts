@@ -15,7 +15,9 @@ export interface Demand {
 export function demandKey(demand: Demand): string {
   if (demand.desired.length === 0 && demand.runsOn.length === 0) return `${demand.namespace}\n${demand.action}`;
   const desired = demand.desired
-    .map((label) => JSON.stringify([label.key, label.comparator, label.value, label.values, label.required, label.weight]))
+    .map((label) =>
+      JSON.stringify([label.key, label.comparator, label.value, label.values, label.required, label.weight]),
+    )
     .sort(compareText);
   return JSON.stringify([demand.namespace, demand.action, demand.runsOn, desired]);
 }

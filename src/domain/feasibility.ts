@@ -17,7 +17,7 @@ export interface WorkerFacts {
   readonly notReadyReason: string | null;
 }
 
-export type ClauseName =
+type ClauseName =
   | 'ACTION'
   | 'RUNS_ON'
   | 'LABEL'
@@ -52,11 +52,17 @@ export function isOpen(worker: WorkerFacts): boolean {
 }
 
 /** Every clause that fails, with both values; empty when the worker may take the step. */
-export function failedClauses(worker: WorkerFacts, demand: Demand, mode: MatchMode, returnedBefore: boolean): FailedClause[] {
+export function failedClauses(
+  worker: WorkerFacts,
+  demand: Demand,
+  mode: MatchMode,
+  returnedBefore: boolean,
+): FailedClause[] {
   const failed: FailedClause[] = [];
   const fail = (clause: ClauseName, has: string, needs: string, key = '') => failed.push({ clause, key, has, needs });
   if (!worker.actions.has(demand.action)) fail('ACTION', [...worker.actions].join(', '), demand.action);
-  if (!tagsAllow(demand.runsOn, worker.tags, mode)) fail('RUNS_ON', [...worker.tags].join(', '), demand.runsOn.join(', '));
+  if (!tagsAllow(demand.runsOn, worker.tags, mode))
+    fail('RUNS_ON', [...worker.tags].join(', '), demand.runsOn.join(', '));
   for (const desired of demand.desired) {
     if (!desired.required || labelMatches(worker.labels, desired)) continue;
     fail('LABEL', shown(worker.labels.get(desired.key)), needed(desired), desired.key);
@@ -64,7 +70,8 @@ export function failedClauses(worker: WorkerFacts, demand: Demand, mode: MatchMo
   if (worker.slotsUsed >= worker.slots) fail('SLOT', `${worker.slotsUsed} of ${worker.slots} in use`, 'a free slot');
   if (worker.draining) fail('DRAINING', 'draining', 'not draining');
   if (worker.notReadyReason !== null) fail('NOT_READY', worker.notReadyReason, 'a live, ready session');
-  if (returnedBefore) fail('RETURNED_BEFORE', 'returned or did not accept this step', 'a change of its own, or some time');
+  if (returnedBefore)
+    fail('RETURNED_BEFORE', 'returned or did not accept this step', 'a change of its own, or some time');
   return failed;
 }
 

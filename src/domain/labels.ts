@@ -41,7 +41,7 @@ export interface DesiredLabelDraft {
   weight?: number;
 }
 
-export const DESIRED_WEIGHT_DEFAULT = 100;
+const DESIRED_WEIGHT_DEFAULT = 100;
 
 /** Whether a worker with `labels` satisfies `desired`. The worker's value is the left-hand side. */
 export function labelMatches(labels: Labels, desired: DesiredLabel): boolean {
@@ -76,12 +76,14 @@ export function labelMatches(labels: Labels, desired: DesiredLabel): boolean {
 export function mergeLabels(field: string, labels: Labels, patch: LabelPatch, limits: Limits): Labels | Refusal {
   const merged = new Map(labels);
   for (const [key, value] of patch) {
-    const refusal = checkKey(`${field}["${clip(key)}"]`, key, limits) ?? checkValue(`${field}["${clip(key)}"]`, value, limits);
+    const refusal =
+      checkKey(`${field}["${clip(key)}"]`, key, limits) ?? checkValue(`${field}["${clip(key)}"]`, value, limits);
     if (refusal) return refusal;
     if (value === null) merged.delete(key);
     else merged.set(key, value);
   }
-  if (merged.size > limits.labelsPerWorkerMax) return refuseLimit(field, merged.size, limits.labelsPerWorkerMax, 'labels');
+  if (merged.size > limits.labelsPerWorkerMax)
+    return refuseLimit(field, merged.size, limits.labelsPerWorkerMax, 'labels');
   return merged;
 }
 
@@ -129,14 +131,20 @@ function checkOperands(field: string, draft: DesiredLabelDraft, limits: Limits):
   if (draft.value === null) return refuseField('INVALID_LABEL', field, 'value must be a string or a finite number');
   const ordered = comparator !== 'EQUAL' && comparator !== 'NOT_EQUAL';
   if (ordered && typeof draft.value === 'string') {
-    return refuseField('INVALID_LABEL', field, `${comparator} compares numbers, value is the string "${clip(draft.value)}"`);
+    return refuseField(
+      'INVALID_LABEL',
+      field,
+      `${comparator} compares numbers, value is the string "${clip(draft.value)}"`,
+    );
   }
   return checkValue(field, draft.value, limits);
 }
 
 function checkList(field: string, draft: DesiredLabelDraft, limits: Limits): Refusal | null {
-  if (draft.value !== undefined) return refuseField('INVALID_LABEL', field, `${draft.comparator} takes values, not value`);
-  if (draft.values.length === 0) return refuseField('INVALID_LABEL', field, `${draft.comparator} needs 1 to ${limits.comparatorValuesMax} values`);
+  if (draft.value !== undefined)
+    return refuseField('INVALID_LABEL', field, `${draft.comparator} takes values, not value`);
+  if (draft.values.length === 0)
+    return refuseField('INVALID_LABEL', field, `${draft.comparator} needs 1 to ${limits.comparatorValuesMax} values`);
   if (draft.values.length > limits.comparatorValuesMax) {
     return refuseLimit(field, draft.values.length, limits.comparatorValuesMax, 'values');
   }

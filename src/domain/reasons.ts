@@ -59,4 +59,4 @@ export const REASONS = {
 } as const;
 
 export type Reason = keyof typeof REASONS;
-export type StatusName = (typeof REASONS)[Reason];
+type StatusName = (typeof REASONS)[Reason];

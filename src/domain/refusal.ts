@@ -22,8 +22,18 @@ export function refuse(reason: Reason, message: string, metadata: Record<string,
 }
 
 /** Refuses one field: the message and the field violation say the same thing. */
-export function refuseField(reason: Reason, field: string, description: string, metadata: Record<string, string> = {}): Refusal {
-  return { refused: reason, message: `${field}: ${description}`, metadata: { field, ...metadata }, fields: [{ field, description }] };
+export function refuseField(
+  reason: Reason,
+  field: string,
+  description: string,
+  metadata: Record<string, string> = {},
+): Refusal {
+  return {
+    refused: reason,
+    message: `${field}: ${description}`,
+    metadata: { field, ...metadata },
+    fields: [{ field, description }],
+  };
 }
 
 /** Refuses a value over a named limit. */

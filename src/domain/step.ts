@@ -57,5 +57,7 @@ export function stepEnded(state: StepState): boolean {
 
 /** The state after `event`, or why there is none. */
 export function nextStepState(state: StepState, event: StepEvent): StepState | Refusal {
-  return TRANSITIONS[state][event] ?? refuse('STEP_STATE', `a step that is ${state} takes no ${event}`, { state, event });
+  return (
+    TRANSITIONS[state][event] ?? refuse('STEP_STATE', `a step that is ${state} takes no ${event}`, { state, event })
+  );
 }

@@ -5,7 +5,6 @@ export type WorkerState = 'OFFLINE' | 'IDLE' | 'BUSY' | 'DISCONNECTED' | 'CRASHE
 
 export const NICKNAME_DEFAULT = 'anonymous';
 export const SLOTS_DEFAULT = 1;
-export const NICKNAME_CHARACTERS_MAX = 128;
 
 const NAME_PATTERN = /^[a-zA-Z0-9][a-zA-Z0-9 ._-]+$/;
 const NAME_CHARACTERS_MIN = 3;
@@ -34,8 +33,14 @@ export function workerStateOf({ connected, holds, crashed }: WorkerCondition): W
   return crashed ? 'CRASHED' : 'OFFLINE';
 }
 
-const ADJECTIVES = 'amber brave brisk calm clever copper coral crisp eager early fleet gentle golden happy hardy jolly keen kind lively loyal lucid mellow nimble noble patient plucky polar proud quick quiet rapid ready robust rosy sharp silver solid sturdy sunny swift tidy vivid warm wise'.split(' ');
-const NOUNS = 'anchor arch badger barge beacon bison boxcar bridge cabin canal crane depot dingo engine falcon ferry gantry harbor heron jetty lantern lark lever lynx marten otter pier piston pulley rail raven rivet signal sleeper sparrow switch tender tern trestle truss tunnel wagon walrus winch'.split(' ');
+const ADJECTIVES =
+  'amber brave brisk calm clever copper coral crisp eager early fleet gentle golden happy hardy jolly keen kind lively loyal lucid mellow nimble noble patient plucky polar proud quick quiet rapid ready robust rosy sharp silver solid sturdy sunny swift tidy vivid warm wise'.split(
+    ' ',
+  );
+const NOUNS =
+  'anchor arch badger barge beacon bison boxcar bridge cabin canal crane depot dingo engine falcon ferry gantry harbor heron jetty lantern lark lever lynx marten otter pier piston pulley rail raven rivet signal sleeper sparrow switch tender tern trestle truss tunnel wagon walrus winch'.split(
+    ' ',
+  );
 const NUMBERS = 1000;
 
 /** A name people can say: word-word-number. `fraction` is uniform in [0, 1). */

@@ -1,9 +1,8 @@
 /** Everything that can be asked of the engine, as data: [what it takes, what it answers]. */
-import type { LabelPatch, Labels } from '../domain/labels.ts';
+import type { DesiredLabel, LabelPatch, Labels } from '../domain/labels.ts';
 import type { Priority } from '../domain/priority.ts';
 import type { Reason } from '../domain/reasons.ts';
 import type { MatchMode, TagSet } from '../domain/tags.ts';
-import type { DesiredLabel } from '../domain/labels.ts';
 import type { DeviceDeclaration, Progress, SdkInfo, StepDefinition, StepFailure } from './state.ts';
 import type { NamespaceView, RunView, WorkerView } from './views.ts';
 
@@ -73,7 +72,7 @@ interface Fact {
   readonly assignmentId: string;
 }
 
-export interface CommandTable {
+interface CommandTable {
   register_worker: [
     { readonly namespace: string; readonly name: string; readonly tags: TagSet; readonly nickname: string },
     { readonly worker: WorkerView; readonly alreadyRegistered: boolean; readonly warnings: readonly Warning[] },
@@ -109,10 +108,7 @@ export interface CommandTable {
     { readonly runId: string },
   ];
   read_progress: [{ readonly runId: string }, ReadonlyMap<string, Progress>];
-  read_queue_depth: [
-    { readonly namespace: string; readonly actions: readonly string[] },
-    ReadonlyMap<string, number>,
-  ];
+  read_queue_depth: [{ readonly namespace: string; readonly actions: readonly string[] }, ReadonlyMap<string, number>];
 
   open_session: [OpenSession, SessionOpened];
   close_session: [{ readonly connection: number; readonly reason: 'CLOSED' | 'SILENT' }, null];

@@ -1,7 +1,7 @@
 /** What happens when a deadline has come. */
-import { exclude } from './waiting.ts';
-import { capacityChanged } from './capacity.ts';
+
 import { endAssignment } from './assignments.ts';
+import { capacityChanged } from './capacity.ts';
 import { attemptFailed } from './facts.ts';
 import { forgetEnded } from './forgetting.ts';
 import { closeCancelled, giveBack, lose } from './losses.ts';
@@ -9,7 +9,7 @@ import type { AssignmentRecord, Due, EngineState, StepRecord, WorkerRecord } fro
 import { endWaitingStep, failureOf, moveStep, startWaiting, stepHasEnded, updateRun } from './steps.ts';
 import { NO_TIMER } from './timers.ts';
 import { type Turn, workerChanged } from './turn.ts';
-import { armReoffer } from './waiting.ts';
+import { armReoffer, exclude } from './waiting.ts';
 
 /** Fires everything due at the turn's time. */
 export function tick(state: EngineState, turn: Turn): null {
@@ -39,7 +39,13 @@ function fire(state: EngineState, turn: Turn, due: Due): void {
       attemptTimedOut(state, turn, due.step, 'EXECUTION_TIMEOUT', 'the attempt took longer than its execution_timeout');
       break;
     case 'progress':
-      attemptTimedOut(state, turn, due.step, 'EXECUTION_TIMEOUT', 'the attempt was silent for longer than its progress_timeout');
+      attemptTimedOut(
+        state,
+        turn,
+        due.step,
+        'EXECUTION_TIMEOUT',
+        'the attempt was silent for longer than its progress_timeout',
+      );
       break;
     case 'cancel':
       closeCancelled(state, turn, due.step, null);

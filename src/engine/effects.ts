@@ -14,11 +14,16 @@ export interface Offer {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-export type EvictionReason = 'SUPERSEDED' | 'SILENT' | 'DELETED' | 'TOKEN_REVOKED' | 'STANDING_DOWN';
+type EvictionReason = 'SUPERSEDED' | 'SILENT' | 'DELETED' | 'TOKEN_REVOKED' | 'STANDING_DOWN';
 
 export type Effect =
   | { readonly kind: 'run_step'; readonly connection: number; readonly offer: Offer }
-  | { readonly kind: 'cancel_step'; readonly connection: number; readonly assignmentId: string; readonly reason: string }
+  | {
+      readonly kind: 'cancel_step';
+      readonly connection: number;
+      readonly assignmentId: string;
+      readonly reason: string;
+    }
   | { readonly kind: 'drain'; readonly connection: number; readonly reason: string }
   | { readonly kind: 'evict'; readonly connection: number; readonly reason: EvictionReason; readonly message: string };
 

@@ -4,12 +4,29 @@ import { isRefusal, type Refusal } from '../domain/refusal.ts';
 import type { CommandKind, CommandOf, ResultOf } from './commands.ts';
 import { tick } from './due.ts';
 import type { Effect } from './effects.ts';
-import { acceptStep, confirmCancel, failStep, handedOver, logStep, progressStep, returnStep, succeedStep } from './facts.ts';
+import {
+  acceptStep,
+  confirmCancel,
+  failStep,
+  handedOver,
+  logStep,
+  progressStep,
+  returnStep,
+  succeedStep,
+} from './facts.ts';
 import { match } from './matching.ts';
 import { putNamespace, readNamespaces } from './namespaces.ts';
 import { type LiveRows, restore } from './restore.ts';
 import { cancelRun, readProgress, readQueueDepth, scheduleRuns } from './runs.ts';
-import { changeSlots, closeSession, goodbye, heartbeat, openSession, setBackPressure, upsertLabels } from './sessions.ts';
+import {
+  changeSlots,
+  closeSession,
+  goodbye,
+  heartbeat,
+  openSession,
+  setBackPressure,
+  upsertLabels,
+} from './sessions.ts';
 import { createState, type EngineState } from './state.ts';
 import { type Change, createTurn, type Ids, type Turn } from './turn.ts';
 import { deleteWorker, drainWorker, readWorker, readWorkers, registerWorker, resumeWorker } from './workers.ts';

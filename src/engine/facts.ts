@@ -21,7 +21,13 @@ interface Held {
  * The assignment a fact is about, if this stream's worker holds it. `ends` is the ending the fact states: the very
  * fact that ended an assignment may come again (null: acknowledged, nothing to do); any other is stale.
  */
-function held(state: EngineState, turn: Turn, connection: number, assignmentId: string, ends: FactKind | null): Held | Refusal | null {
+function held(
+  state: EngineState,
+  turn: Turn,
+  connection: number,
+  assignmentId: string,
+  ends: FactKind | null,
+): Held | Refusal | null {
   const worker = workerOf(state, connection);
   if (isRefusal(worker)) return worker;
   worker.lastSeenMs = turn.nowMs;
@@ -35,7 +41,9 @@ function held(state: EngineState, turn: Turn, connection: number, assignmentId: 
     freeReserved(state, turn, worker, assignmentId);
     if (state.endedAssignments.get(assignmentId)?.fact === ends) return null;
   }
-  return refuse('STALE_ASSIGNMENT', `assignment_id "${assignmentId}" is not held by this stream`, { assignment_id: assignmentId });
+  return refuse('STALE_ASSIGNMENT', `assignment_id "${assignmentId}" is not held by this stream`, {
+    assignment_id: assignmentId,
+  });
 }
 
 function notRunning(found: Held, fact: string): Refusal {
@@ -114,7 +122,11 @@ export function progressStep(state: EngineState, turn: Turn, command: CommandOf<
   return null;
 }
 
-export function logStep(state: EngineState, turn: Turn, command: CommandOf<'log_step'>): ResultOf<'log_step'> | Refusal {
+export function logStep(
+  state: EngineState,
+  turn: Turn,
+  command: CommandOf<'log_step'>,
+): ResultOf<'log_step'> | Refusal {
   const found = held(state, turn, command.connection, command.assignmentId, null);
   if (found === null) return refuse('STALE_ASSIGNMENT', `assignment_id "${command.assignmentId}" has ended`);
   if (isRefusal(found)) return found;

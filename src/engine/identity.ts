@@ -21,10 +21,19 @@ function byId(state: EngineState, turn: Turn, hello: OpenSession): WorkerRecord 
   const worker = findWorker(state, hello.namespace, hello.workerId);
   if (isRefusal(worker)) return worker;
   if (hello.name !== '' && hello.name !== worker.name) {
-    return refuseField('ID_AND_NAME_DISAGREE', 'hello.name', `"${hello.name}" is not worker_id "${hello.workerId}", whose name is "${worker.name}"`);
+    return refuseField(
+      'ID_AND_NAME_DISAGREE',
+      'hello.name',
+      `"${hello.name}" is not worker_id "${hello.workerId}", whose name is "${worker.name}"`,
+    );
   }
   // A default worker's id is lent: its former process, late, must not throw out the one that has it now.
-  if (worker.defaultWorker && hello.resume !== null && hello.resume.sessionHash !== worker.sessionHash && !isFree(worker)) {
+  if (
+    worker.defaultWorker &&
+    hello.resume !== null &&
+    hello.resume.sessionHash !== worker.sessionHash &&
+    !isFree(worker)
+  ) {
     return freeDefault(state, turn, hello);
   }
   return checkTags(worker, hello) ?? worker;
@@ -52,7 +61,8 @@ function formerDefault(state: EngineState, hello: OpenSession): WorkerRecord | n
   if (hello.resume === null) return null;
   const { sessionHash } = hello.resume;
   for (const worker of state.workers.values()) {
-    if (worker.defaultWorker && worker.namespace === hello.namespace && worker.sessionHash === sessionHash) return worker;
+    if (worker.defaultWorker && worker.namespace === hello.namespace && worker.sessionHash === sessionHash)
+      return worker;
   }
   return null;
 }
@@ -68,7 +78,8 @@ function freeDefault(state: EngineState, turn: Turn, hello: OpenSession): Worker
   for (;;) {
     const name = `default-${number}`;
     const worker = state.workersByName.get(nameKey(namespace, name));
-    if (worker === undefined) return addWorker(state, turn, { namespace, name, tags: [], nickname, defaultWorker: true });
+    if (worker === undefined)
+      return addWorker(state, turn, { namespace, name, tags: [], nickname, defaultWorker: true });
     if (worker.defaultWorker && isFree(worker)) return worker;
     number += 1;
   }

@@ -44,7 +44,13 @@ export function lose(state: EngineState, turn: Turn, step: StepRecord, reason: L
  * Back to its old place in the queue: no attempt used up, and the schedule clock goes on if it still runs. What was
  * cancelled goes nowhere any more.
  */
-export function giveBack(state: EngineState, turn: Turn, step: StepRecord, reason: string, fact: 'returned' | null = null): void {
+export function giveBack(
+  state: EngineState,
+  turn: Turn,
+  step: StepRecord,
+  reason: string,
+  fact: 'returned' | null = null,
+): void {
   if (step.assignment?.cancelReason != null) {
     closeCancelled(state, turn, step, fact);
     return;

@@ -95,7 +95,12 @@ function firstForFreed(state: EngineState, turn: Turn): Candidate | null {
 }
 
 /** The earliest step this worker may take, if it goes before `before`; else `before`. */
-function earliestFor(state: EngineState, turn: Turn, worker: WorkerRecord, before: StepRecord | null): StepRecord | null {
+function earliestFor(
+  state: EngineState,
+  turn: Turn,
+  worker: WorkerRecord,
+  before: StepRecord | null,
+): StepRecord | null {
   let earliest = before;
   for (const action of worker.actions) {
     for (const demand of state.demandsByAction.get(nameKey(worker.namespace, action)) ?? []) {
@@ -109,7 +114,12 @@ function earliestFor(state: EngineState, turn: Turn, worker: WorkerRecord, befor
   return earliest;
 }
 
-function firstOffered(demand: DemandRecord, worker: WorkerRecord, nowMs: number, before: StepRecord | null): StepRecord | null {
+function firstOffered(
+  demand: DemandRecord,
+  worker: WorkerRecord,
+  nowMs: number,
+  before: StepRecord | null,
+): StepRecord | null {
   for (const step of demand.queue) {
     if (before !== null && comparePlaces(before, step) <= 0) return before;
     if (!isExcluded(step, worker, nowMs)) return step;

@@ -5,13 +5,22 @@ import type { Turn } from './turn.ts';
 import { namespaceView } from './views.ts';
 
 export const NAMESPACE_DEFAULT = 'default';
-export const RETENTION_MS_DEFAULT = 30 * 24 * 3_600_000;
+const RETENTION_MS_DEFAULT = 30 * 24 * 3_600_000;
 
 export function newNamespace(state: EngineState, name: string): NamespaceRecord {
-  return { name, matchMode: 'LEGACY', retentionMs: RETENTION_MS_DEFAULT, scheduleTimeoutMs: state.times.scheduleTimeoutMs };
+  return {
+    name,
+    matchMode: 'LEGACY',
+    retentionMs: RETENTION_MS_DEFAULT,
+    scheduleTimeoutMs: state.times.scheduleTimeoutMs,
+  };
 }
 
-export function putNamespace(state: EngineState, turn: Turn, command: CommandOf<'put_namespace'>): ResultOf<'put_namespace'> {
+export function putNamespace(
+  state: EngineState,
+  turn: Turn,
+  command: CommandOf<'put_namespace'>,
+): ResultOf<'put_namespace'> {
   const namespace = state.namespaces.get(command.name) ?? newNamespace(state, command.name);
   namespace.matchMode = command.matchMode ?? namespace.matchMode;
   namespace.retentionMs = command.retentionMs ?? namespace.retentionMs;
@@ -19,7 +28,8 @@ export function putNamespace(state: EngineState, turn: Turn, command: CommandOf<
   state.namespaces.set(namespace.name, namespace);
   turn.changes.push({ table: 'namespaces', namespace });
   // Another mode may let workers take what waits.
-  for (const worker of state.workers.values()) if (worker.open && worker.namespace === namespace.name) turn.freedWorkers.add(worker);
+  for (const worker of state.workers.values())
+    if (worker.open && worker.namespace === namespace.name) turn.freedWorkers.add(worker);
   return namespaceView(namespace);
 }
 

@@ -9,7 +9,15 @@ import { NAMESPACE_DEFAULT, newNamespace } from './namespaces.ts';
 import type { LiveRunRow, NamespaceRow, WorkerRow } from './rows.ts';
 import { demandOf, indexRun, newStep } from './runs.ts';
 import { startGrace } from './sessions.ts';
-import { type EngineState, nameKey, type NamespaceRecord, type RunRecord, type StepDefinition, type StepRecord, type WorkerRecord } from './state.ts';
+import {
+  type EngineState,
+  type NamespaceRecord,
+  nameKey,
+  type RunRecord,
+  type StepDefinition,
+  type StepRecord,
+  type WorkerRecord,
+} from './state.ts';
 import { armSchedule } from './steps.ts';
 import { NO_TIMER } from './timers.ts';
 import { putInQueue } from './waiting.ts';
@@ -24,7 +32,8 @@ export interface LiveRows {
 
 export function restore(state: EngineState, rows: LiveRows, nowMs: number): void {
   for (const row of rows.namespaces) state.namespaces.set(row.name, namespaceOf(row));
-  if (!state.namespaces.has(NAMESPACE_DEFAULT)) state.namespaces.set(NAMESPACE_DEFAULT, newNamespace(state, NAMESPACE_DEFAULT));
+  if (!state.namespaces.has(NAMESPACE_DEFAULT))
+    state.namespaces.set(NAMESPACE_DEFAULT, newNamespace(state, NAMESPACE_DEFAULT));
   for (const row of rows.workers) restoreWorker(state, row);
   for (const row of rows.runs) restoreRun(state, row, nowMs);
   // Every process may still be alive: each has its grace to come back, counted from now.
@@ -80,7 +89,8 @@ function restoreWorker(state: EngineState, row: WorkerRow): void {
 
 function restoreRun(state: EngineState, row: LiveRunRow, nowMs: number): void {
   const namespace = state.namespaces.get(row.namespace);
-  if (namespace === undefined) throw new Error(`run ${row.run_id} is of namespace "${row.namespace}", which is not stored`);
+  if (namespace === undefined)
+    throw new Error(`run ${row.run_id} is of namespace "${row.namespace}", which is not stored`);
   const { step: definition, desired } = JSON.parse(row.definition) as { step: StepDefinition; desired: DesiredLabel[] };
   const run: RunRecord = {
     runId: row.run_id,
@@ -130,7 +140,8 @@ function resumeStep(state: EngineState, step: StepRecord, row: LiveRunRow, nowMs
 function restoreAssignment(state: EngineState, step: StepRecord, row: LiveRunRow, earliestMs: number): void {
   const worker = state.workers.get(row.worker_id ?? '');
   const assignmentId = row.assignment_id;
-  if (worker === undefined || assignmentId === null) throw new Error(`run ${row.run_id} is ${row.step_state} without a stored worker`);
+  if (worker === undefined || assignmentId === null)
+    throw new Error(`run ${row.run_id} is ${row.step_state} without a stored worker`);
   step.assignment = {
     assignmentId,
     worker,
@@ -153,6 +164,7 @@ function restoreAssignment(state: EngineState, step: StepRecord, row: LiveRunRow
     const { executionTimeoutMs, progressTimeoutMs } = step.definition;
     const fromMs = Math.max(row.accept_ms, earliestMs - (executionTimeoutMs ?? 0));
     armExecution(state, step, step.assignment, fromMs, Math.max(row.accept_ms, earliestMs - (progressTimeoutMs ?? 0)));
-    if (row.cancel_reason !== null) step.assignment.cancelTimer = state.timers.arm(earliestMs, { kind: 'cancel', step });
+    if (row.cancel_reason !== null)
+      step.assignment.cancelTimer = state.timers.arm(earliestMs, { kind: 'cancel', step });
   }
 }

@@ -21,7 +21,11 @@ import { runView } from './views.ts';
 import { unknownNamespace } from './workers.ts';
 
 /** All or nothing: the first run that cannot be taken refuses the whole batch, before anything has changed. */
-export function scheduleRuns(state: EngineState, turn: Turn, command: CommandOf<'schedule_runs'>): (() => ResultOf<'schedule_runs'>) | Refusal {
+export function scheduleRuns(
+  state: EngineState,
+  turn: Turn,
+  command: CommandOf<'schedule_runs'>,
+): (() => ResultOf<'schedule_runs'>) | Refusal {
   const seen = new Map<string, RunDraft>();
   for (const draft of command.runs) {
     const refusal = checkDraft(state, seen, draft);
@@ -39,10 +43,14 @@ function checkDraft(state: EngineState, seen: ReadonlyMap<string, RunDraft>, dra
   const key = nameKey(draft.namespace, draft.requestId);
   const earlier = seen.get(key) ?? state.runsByRequest.get(key) ?? draft.known;
   if (earlier === null || earlier.requestDigest === draft.requestDigest) return null;
-  return refuse('REQUEST_ID_REUSED', `request_id "${draft.requestId}" was used for run ${earlier.runId} with another body`, {
-    request_id: draft.requestId,
-    run_id: earlier.runId,
-  });
+  return refuse(
+    'REQUEST_ID_REUSED',
+    `request_id "${draft.requestId}" was used for run ${earlier.runId} with another body`,
+    {
+      request_id: draft.requestId,
+      run_id: earlier.runId,
+    },
+  );
 }
 
 function scheduleOne(state: EngineState, turn: Turn, draft: RunDraft): () => ScheduledRun {
@@ -136,29 +144,43 @@ function warningsFor(state: EngineState, run: RunRecord): Warning[] {
     }));
 }
 
-export function findRun(state: EngineState, namespace: string, runId: string): RunRecord | Refusal {
+function findRun(state: EngineState, namespace: string, runId: string): RunRecord | Refusal {
   const run = state.runs.get(runId);
   if (run !== undefined && run.namespace.name === namespace) return run;
-  return refuse('RUN_NOT_FOUND', `run_id "${runId}" does not exist in namespace "${namespace}", or has ended`, { run_id: runId });
+  return refuse('RUN_NOT_FOUND', `run_id "${runId}" does not exist in namespace "${namespace}", or has ended`, {
+    run_id: runId,
+  });
 }
 
-export function cancelRun(state: EngineState, turn: Turn, command: CommandOf<'cancel_run'>): ResultOf<'cancel_run'> | Refusal {
+export function cancelRun(
+  state: EngineState,
+  turn: Turn,
+  command: CommandOf<'cancel_run'>,
+): ResultOf<'cancel_run'> | Refusal {
   const run = findRun(state, command.namespace, command.runId);
   if (isRefusal(run)) return run;
-  const steps = command.stepName === '' ? run.steps : run.steps.filter((step) => step.definition.name === command.stepName);
+  const steps =
+    command.stepName === '' ? run.steps : run.steps.filter((step) => step.definition.name === command.stepName);
   if (steps.length === 0) {
-    return refuse('STEP_NOT_FOUND', `step_name "${command.stepName}" is not a step of run ${run.runId}`, { step_name: command.stepName });
+    return refuse('STEP_NOT_FOUND', `step_name "${command.stepName}" is not a step of run ${run.runId}`, {
+      step_name: command.stepName,
+    });
   }
   if (runEnded(run.state) && run.state !== 'CANCELLED') {
     return refuse('STEP_STATE', `run ${run.runId} has ended: ${run.state}`, { run_id: run.runId, state: run.state });
   }
-  const busy = command.mode === 'IF_PENDING' ? run.steps.find((step) => step.started || step.assignment !== null) : undefined;
+  const busy =
+    command.mode === 'IF_PENDING' ? run.steps.find((step) => step.started || step.assignment !== null) : undefined;
   if (busy) {
-    return refuse('NOT_PENDING', `step "${busy.definition.name}" of run ${run.runId} is ${busy.state}: it is or was assigned`, {
-      run_id: run.runId,
-      step_name: busy.definition.name,
-      state: busy.state,
-    });
+    return refuse(
+      'NOT_PENDING',
+      `step "${busy.definition.name}" of run ${run.runId} is ${busy.state}: it is or was assigned`,
+      {
+        run_id: run.runId,
+        step_name: busy.definition.name,
+        state: busy.state,
+      },
+    );
   }
   const reason = command.reason === '' ? 'cancelled by request' : command.reason;
   if (command.stepName === '') run.cancelReason ??= reason;
@@ -200,7 +222,10 @@ export function readProgress(state: EngineState, command: CommandOf<'read_progre
   return progress;
 }
 
-export function readQueueDepth(state: EngineState, command: CommandOf<'read_queue_depth'>): ResultOf<'read_queue_depth'> | Refusal {
+export function readQueueDepth(
+  state: EngineState,
+  command: CommandOf<'read_queue_depth'>,
+): ResultOf<'read_queue_depth'> | Refusal {
   if (!state.namespaces.has(command.namespace)) return unknownNamespace(command.namespace);
   const depths = new Map<string, number>(command.actions.map((action) => [action, 0]));
   for (const demand of state.demands.values()) {

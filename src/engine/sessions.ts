@@ -20,7 +20,8 @@ export function openSession(state: EngineState, turn: Turn, hello: CommandOf<'op
   const worker = identify(state, turn, hello);
   if (isRefusal(worker)) return worker;
 
-  const resumed = hello.resume !== null && worker.sessionHash !== null && hello.resume.sessionHash === worker.sessionHash;
+  const resumed =
+    hello.resume !== null && worker.sessionHash !== null && hello.resume.sessionHash === worker.sessionHash;
   fenceOlderStream(state, turn, worker, resumed);
   const held = hello.resume?.heldAssignmentIds ?? [];
   if (resumed) settleResumed(state, turn, worker, new Set(held));
@@ -114,11 +115,18 @@ export function clearMissedAccept(state: EngineState, worker: WorkerRecord): voi
 
 /** The worker whose current stream this is. A fenced stream may not speak for it any more. */
 export function workerOf(state: EngineState, connection: number): WorkerRecord | Refusal {
-  return state.workersByConnection.get(connection) ?? refuse('STALE_SESSION', 'this stream is no longer the current one of its worker');
+  return (
+    state.workersByConnection.get(connection) ??
+    refuse('STALE_SESSION', 'this stream is no longer the current one of its worker')
+  );
 }
 
 /** The stream ended without a goodbye: what it holds waits for its process to come back. */
-export function closeSession(state: EngineState, turn: Turn, command: CommandOf<'close_session'>): ResultOf<'close_session'> {
+export function closeSession(
+  state: EngineState,
+  turn: Turn,
+  command: CommandOf<'close_session'>,
+): ResultOf<'close_session'> {
   const worker = state.workersByConnection.get(command.connection);
   if (worker === undefined) return null;
   if (command.reason === 'SILENT') {
@@ -171,7 +179,8 @@ export function heartbeat(state: EngineState, turn: Turn, command: CommandOf<'he
 export function changeSlots(state: EngineState, turn: Turn, command: CommandOf<'change_slots'>): null | Refusal {
   const worker = workerOf(state, command.connection);
   if (isRefusal(worker)) return worker;
-  if (command.slots > state.limits.slotsMax) return refuseLimit('slots_changed.slots', command.slots, state.limits.slotsMax, 'slots');
+  if (command.slots > state.limits.slotsMax)
+    return refuseLimit('slots_changed.slots', command.slots, state.limits.slotsMax, 'slots');
   worker.slots = command.slots;
   worker.changeCount += 1;
   clearMissedAccept(state, worker);
@@ -188,7 +197,11 @@ export function setBackPressure(state: EngineState, turn: Turn, command: Command
   return null;
 }
 
-export function upsertLabels(state: EngineState, turn: Turn, command: CommandOf<'upsert_labels'>): ResultOf<'upsert_labels'> | Refusal {
+export function upsertLabels(
+  state: EngineState,
+  turn: Turn,
+  command: CommandOf<'upsert_labels'>,
+): ResultOf<'upsert_labels'> | Refusal {
   const worker = workerOf(state, command.connection);
   if (isRefusal(worker)) return worker;
   const labels = mergeLabels('upsert_labels.labels', worker.labels, command.patch, state.limits);

@@ -181,7 +181,7 @@ export type Due =
   | { readonly kind: 'forget' };
 
 /** The fact that ended an assignment: the same one sent again is welcome, another is refused. */
-export interface EndedAssignment {
+interface EndedAssignment {
   readonly fact: FactKind | null;
   readonly untilMs: number;
 }

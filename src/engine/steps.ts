@@ -69,7 +69,13 @@ export function updateRun(state: EngineState, turn: Turn, step: StepRecord, outp
 }
 
 /** Ends a step that nobody holds. */
-export function endWaitingStep(state: EngineState, turn: Turn, step: StepRecord, event: StepEvent, failure: StepFailure): void {
+export function endWaitingStep(
+  state: EngineState,
+  turn: Turn,
+  step: StepRecord,
+  event: StepEvent,
+  failure: StepFailure,
+): void {
   dequeue(state, step);
   moveStep(step, event);
   stepHasEnded(state, turn, step, failure);

@@ -12,7 +12,12 @@ export interface Ids {
 
 /** A row to be written. Its image is taken when the batch is sealed, so that a row changed twice is written once. */
 export type Change =
-  | { readonly table: 'runs'; readonly run: RunRecord; readonly insert: { readonly inputJson: string } | null; readonly outputJson: string | null }
+  | {
+      readonly table: 'runs';
+      readonly run: RunRecord;
+      readonly insert: { readonly inputJson: string } | null;
+      readonly outputJson: string | null;
+    }
   | { readonly table: 'workers'; readonly worker: WorkerRecord; readonly deleted: boolean }
   | { readonly table: 'namespaces'; readonly namespace: NamespaceRecord }
   | { readonly table: 'attempts'; readonly attempt: AttemptRow };

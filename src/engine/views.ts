@@ -1,9 +1,9 @@
 /** Plain pictures of what is, made for answers; nothing in them changes afterwards. */
 import type { Labels } from '../domain/labels.ts';
-import { type WorkerState, workerStateOf } from '../domain/worker.ts';
 import type { RunState } from '../domain/run.ts';
 import type { StepState } from '../domain/step.ts';
 import type { MatchMode } from '../domain/tags.ts';
+import { type WorkerState, workerStateOf } from '../domain/worker.ts';
 import type {
   DeviceDeclaration,
   NamespaceRecord,
@@ -111,7 +111,11 @@ export function workerView(worker: WorkerRecord): WorkerView {
     namespace: worker.namespace,
     displayName: worker.displayName,
     nickname: worker.nickname,
-    state: workerStateOf({ connected: worker.connection !== null, holds: worker.assignments.size, crashed: worker.crashed }),
+    state: workerStateOf({
+      connected: worker.connection !== null,
+      holds: worker.assignments.size,
+      crashed: worker.crashed,
+    }),
     draining: worker.draining,
     defaultWorker: worker.defaultWorker,
     tags: worker.tagList,

@@ -1,7 +1,7 @@
 /** Steps that wait for a worker: into their demand's queue and out of it. */
 import { addTo, removeFrom } from './capacity.ts';
-import { NO_TIMER } from './timers.ts';
 import type { DemandRecord, EngineState, Exclusion, StepRecord, WorkerRecord } from './state.ts';
+import { NO_TIMER } from './timers.ts';
 import type { Turn } from './turn.ts';
 
 /** Puts a step that has just become PENDING at its place in the queue. */
@@ -67,7 +67,11 @@ export function armReoffer(state: EngineState, turn: Turn, step: StepRecord): vo
   if (nextMs < Number.POSITIVE_INFINITY) step.reofferTimer = state.timers.arm(nextMs, { kind: 'reoffer', step });
 }
 
-export function disarm(state: EngineState, step: StepRecord, timer: 'scheduleTimer' | 'backoffTimer' | 'reofferTimer'): void {
+export function disarm(
+  state: EngineState,
+  step: StepRecord,
+  timer: 'scheduleTimer' | 'backoffTimer' | 'reofferTimer',
+): void {
   state.timers.disarm(step[timer]);
   step[timer] = NO_TIMER;
 }

@@ -138,7 +138,9 @@ export function unknownNamespace(namespace: string): Refusal {
 export function findWorker(state: EngineState, namespace: string, workerId: string): WorkerRecord | Refusal {
   const worker = state.workers.get(workerId);
   if (worker !== undefined && worker.namespace === namespace) return worker;
-  return refuse('WORKER_NOT_FOUND', `worker_id "${workerId}" does not exist in namespace "${namespace}"`, { worker_id: workerId });
+  return refuse('WORKER_NOT_FOUND', `worker_id "${workerId}" does not exist in namespace "${namespace}"`, {
+    worker_id: workerId,
+  });
 }
 
 export function readWorker(state: EngineState, command: CommandOf<'read_worker'>): ResultOf<'read_worker'> | Refusal {
@@ -148,23 +150,37 @@ export function readWorker(state: EngineState, command: CommandOf<'read_worker'>
   }
   const worker = state.workersByName.get(nameKey(command.namespace, command.name));
   if (worker) return workerView(worker);
-  return refuse('WORKER_NOT_FOUND', `name "${command.name}" does not exist in namespace "${command.namespace}"`, { name: command.name });
+  return refuse('WORKER_NOT_FOUND', `name "${command.name}" does not exist in namespace "${command.namespace}"`, {
+    name: command.name,
+  });
 }
 
-export function readWorkers(state: EngineState, command: CommandOf<'read_workers'>): ResultOf<'read_workers'> | Refusal {
+export function readWorkers(
+  state: EngineState,
+  command: CommandOf<'read_workers'>,
+): ResultOf<'read_workers'> | Refusal {
   if (!state.namespaces.has(command.namespace)) return unknownNamespace(command.namespace);
   return [...state.workers.values()].filter((worker) => worker.namespace === command.namespace).map(workerView);
 }
 
-export function drainWorker(state: EngineState, turn: Turn, command: CommandOf<'drain_worker'>): ResultOf<'drain_worker'> | Refusal {
+export function drainWorker(
+  state: EngineState,
+  turn: Turn,
+  command: CommandOf<'drain_worker'>,
+): ResultOf<'drain_worker'> | Refusal {
   const worker = findWorker(state, command.namespace, command.workerId);
   if (isRefusal(worker)) return worker;
   setDraining(state, turn, worker, true);
-  if (worker.connection !== null) turn.effects.push({ kind: 'drain', connection: worker.connection, reason: command.reason });
+  if (worker.connection !== null)
+    turn.effects.push({ kind: 'drain', connection: worker.connection, reason: command.reason });
   return workerView(worker);
 }
 
-export function resumeWorker(state: EngineState, turn: Turn, command: CommandOf<'resume_worker'>): ResultOf<'resume_worker'> | Refusal {
+export function resumeWorker(
+  state: EngineState,
+  turn: Turn,
+  command: CommandOf<'resume_worker'>,
+): ResultOf<'resume_worker'> | Refusal {
   const worker = findWorker(state, command.namespace, command.workerId);
   if (isRefusal(worker)) return worker;
   setDraining(state, turn, worker, false);
@@ -178,15 +194,23 @@ function setDraining(state: EngineState, turn: Turn, worker: WorkerRecord, drain
   workerChanged(turn, worker);
 }
 
-export function deleteWorker(state: EngineState, turn: Turn, command: CommandOf<'delete_worker'>): ResultOf<'delete_worker'> | Refusal {
+export function deleteWorker(
+  state: EngineState,
+  turn: Turn,
+  command: CommandOf<'delete_worker'>,
+): ResultOf<'delete_worker'> | Refusal {
   const worker = findWorker(state, command.namespace, command.workerId);
   if (isRefusal(worker)) return worker;
   const reopenedSteps = worker.assignments.size;
   if (reopenedSteps > 0 && !command.force) {
-    return refuse('WORKER_BUSY', `worker "${worker.name}" holds ${reopenedSteps} assignments; force re-opens their steps`, {
-      worker_id: worker.workerId,
-      assignments: String(reopenedSteps),
-    });
+    return refuse(
+      'WORKER_BUSY',
+      `worker "${worker.name}" holds ${reopenedSteps} assignments; force re-opens their steps`,
+      {
+        worker_id: worker.workerId,
+        assignments: String(reopenedSteps),
+      },
+    );
   }
   const { connection } = worker;
   forgetWorker(state, worker);

@@ -1,7 +1,7 @@
 /** Inputs of runs that were submitted lately: an assignment then leaves without asking the store for its payload. */
 
 /** Held at most, in UTF-16 units: about as many bytes for most JSON. */
-export const PAYLOADS_LENGTH_MAX = 64 * 1024 * 1024;
+const PAYLOADS_LENGTH_MAX = 64 * 1024 * 1024;
 
 export interface PayloadCache {
   put(runId: string, inputJson: string): void;

@@ -2,7 +2,14 @@
  * Server reflection over the generated descriptors: what the contract says, options and all. One answer serves both
  * versions of the protocol, whose messages are the same on the wire.
  */
-import { create, createRegistry, type DescFile, type MessageInitShape, type Registry, toBinary } from '@bufbuild/protobuf';
+import {
+  create,
+  createRegistry,
+  type DescFile,
+  type MessageInitShape,
+  type Registry,
+  toBinary,
+} from '@bufbuild/protobuf';
 import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
 import { file_grpc_health_v1_health } from '../../gen/grpc/health/v1/health_pb.ts';
 import {
@@ -31,9 +38,14 @@ const INVALID_ARGUMENT = 3;
 export type Reflect = (request: ServerReflectionRequest) => ServerReflectionResponse;
 
 /** Answers for a listener that carries these services. */
-export function createReflection(services: readonly string[] = [AdminService.typeName, WorkerService.typeName, HEALTH, ...REFLECTION]): Reflect {
+export function createReflection(
+  services: readonly string[] = [AdminService.typeName, WorkerService.typeName, HEALTH, ...REFLECTION],
+): Reflect {
   const files = ROOTS.flatMap(withDependencies);
-  const known: Known = { types: createRegistry(...files), files: new Map(files.map((file) => [file.proto.name, file])) };
+  const known: Known = {
+    types: createRegistry(...files),
+    files: new Map(files.map((file) => [file.proto.name, file])),
+  };
   return (request) =>
     create(ServerReflectionResponseSchema, {
       validHost: request.host,
@@ -50,7 +62,11 @@ interface Known {
 
 type Answer = NonNullable<MessageInitShape<typeof ServerReflectionResponseSchema>['messageResponse']>;
 
-function answer({ types, files }: Known, services: readonly string[], asked: ServerReflectionRequest['messageRequest']): Answer {
+function answer(
+  { types, files }: Known,
+  services: readonly string[],
+  asked: ServerReflectionRequest['messageRequest'],
+): Answer {
   switch (asked.case) {
     case 'listServices':
       return { case: 'listServicesResponse', value: { service: [...services].sort().map((name) => ({ name })) } };

@@ -11,7 +11,9 @@ export function checkShape(schema: DescMessage, message: Message): Refusal | nul
   if (result.kind === 'valid') return null;
   if (result.kind === 'error') throw result.error;
   const fields = result.violations.map((violation) => ({ field: pathOf(violation), description: violation.message }));
-  const message_ = fields.map(({ field, description }) => (field === '' ? description : `${field}: ${description}`)).join('; ');
+  const message_ = fields
+    .map(({ field, description }) => (field === '' ? description : `${field}: ${description}`))
+    .join('; ');
   return { refused: 'INVALID_FIELD', message: message_, metadata: {}, fields };
 }
 

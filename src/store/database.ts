@@ -1,13 +1,13 @@
 /** The database: the one at DATABASE_URL, or an embedded PostgreSQL. The same SQL both ways. */
 import postgres from 'postgres';
-import { type OpenLog, openEmbedded } from './embedded.ts';
-import { DatabaseOpenError } from './embedded/failure.ts';
 import { type Connect, refuseOldServer, refuseTransactionPooler } from './embedded/checks.ts';
+import { DatabaseOpenError } from './embedded/failure.ts';
 import { connectionOptions } from './embedded/url.ts';
+import { type OpenLog, openEmbedded } from './embedded.ts';
 
-export type { OpenLog } from './embedded.ts';
 export { DatabaseOpenError } from './embedded/failure.ts';
 export { connectionOptions } from './embedded/url.ts';
+export type { OpenLog } from './embedded.ts';
 
 export interface OpenOptions {
   /** postgres://…; also with a Unix socket: postgres:///name?host=/folder/of/the/socket&user=name. */

@@ -31,7 +31,12 @@ export interface Embedded {
 }
 
 /** Starts the server, or adopts the one that a killed process of ours left running. */
-export async function openEmbedded({ dataDirectory, log, settings = {}, packageDirectory }: EmbeddedOptions): Promise<Embedded> {
+export async function openEmbedded({
+  dataDirectory,
+  log,
+  settings = {},
+  packageDirectory,
+}: EmbeddedOptions): Promise<Embedded> {
   const place = await placeData(dataDirectory);
   let found: Promise<Binaries> | undefined;
   const binaries = () => {
@@ -41,7 +46,10 @@ export async function openEmbedded({ dataDirectory, log, settings = {}, packageD
 
   const dataVersion = await clusterVersion(place.home);
   if (dataVersion === undefined) {
-    log.info({ data_directory: place.home, user: place.account?.name }, 'making the data directory of the embedded PostgreSQL');
+    log.info(
+      { data_directory: place.home, user: place.account?.name },
+      'making the data directory of the embedded PostgreSQL',
+    );
     await createCluster(place, await binaries(), settings.fsync !== 'off');
   }
   // A server that runs already is asked first, so its programs need not even be installed any more.
@@ -50,7 +58,9 @@ export async function openEmbedded({ dataDirectory, log, settings = {}, packageD
 
   const { directory, port } = server.endpoint;
   const psql = `psql -h ${shellQuoted(directory)}${port === 5432 ? '' : ` -p ${port}`} -U ${SUPERUSER} ${DATABASE}`;
-  const started = server.adopted ? 'adopted the embedded PostgreSQL that was running' : 'started the embedded PostgreSQL';
+  const started = server.adopted
+    ? 'adopted the embedded PostgreSQL that was running'
+    : 'started the embedded PostgreSQL';
   log.info({ data_directory: place.home, version: server.version, psql }, started);
   return {
     clientOptions: clientOptions(server.endpoint),

@@ -35,7 +35,7 @@ export interface JournalOptions {
   readonly oneCommandPerBatch?: boolean;
 }
 
-export interface JournalCounts {
+interface JournalCounts {
   commits: number;
   commands: number;
 }
@@ -124,7 +124,10 @@ export function createJournal(options: JournalOptions): Journal {
       } catch (error) {
         if (stopped.signal.aborted) return false;
         if (!isTransient(error)) {
-          log.error({ ...errorFacts(error), commands: batch.entries.map((entry) => entry.command) }, 'batch cannot be written');
+          log.error(
+            { ...errorFacts(error), commands: batch.entries.map((entry) => entry.command) },
+            'batch cannot be written',
+          );
           failed = true;
           // Told before the others are abandoned: by then its stream may be closed, and it would send the same again.
           if (batch.entries.length === 1 && !(error instanceof DeposedError)) {

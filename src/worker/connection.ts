@@ -44,7 +44,7 @@ export interface StreamEnd {
   details: Uint8Array | undefined;
 }
 
-export interface StreamListener {
+interface StreamListener {
   received(response: ConnectResponse): void;
   /** Once, last. */
   ended(end: StreamEnd): void;
@@ -68,8 +68,7 @@ export interface StreamTarget {
 }
 
 export function grpcStreams(target: StreamTarget): OpenStream {
-  const serialize = (request: ConnectRequest) =>
-    Buffer.from(toBinary(ConnectRequestSchema, request));
+  const serialize = (request: ConnectRequest) => Buffer.from(toBinary(ConnectRequestSchema, request));
   const deserialize = (bytes: Buffer) => fromBinary(ConnectResponseSchema, bytes);
   return (listener) => {
     const client = new Client(target.address, channelCredentials(target.tls), CHANNEL_OPTIONS);

@@ -174,8 +174,7 @@ export class Context implements StepContext {
   }
 
   #newLog(): StepLog {
-    const at = (level: LogLevel) => (text: string) =>
-      this.#ports.log(this.#order.assignmentId, level, text);
+    const at = (level: LogLevel) => (text: string) => this.#ports.log(this.#order.assignmentId, level, text);
     const info = at(LogLevel.INFO);
     return Object.assign((text: string) => info(text), {
       debug: at(LogLevel.DEBUG),

@@ -1,10 +1,6 @@
 /** The facts a worker states about its work: each is settled by the server once, however often it is sent. */
 import { create } from '@bufbuild/protobuf';
-import type {
-  ConnectRequest,
-  LogLine,
-  ReturnReason,
-} from '../../gen/yardmaster/v1/worker_service_pb.ts';
+import type { ConnectRequest, LogLine, ReturnReason } from '../../gen/yardmaster/v1/worker_service_pb.ts';
 import {
   InputInvalidSchema,
   SlotsChangedSchema,

@@ -26,13 +26,7 @@ export class LogBook {
   #unsettledBytes = 0;
 
   /** One call may carry several lines; each is cut to the limit at a character. */
-  add(
-    assignmentId: string,
-    level: LogLevel,
-    text: string,
-    limits: StreamLimits,
-    nowMs: number,
-  ): void {
+  add(assignmentId: string, level: LogLevel, text: string, limits: StreamLimits, nowMs: number): void {
     const pending = this.#of(assignmentId);
     for (const line of text.split(/\r?\n/)) {
       const cut = cutToBytes(line, limits.logLineBytes);
@@ -97,10 +91,7 @@ export class LogBook {
   }
 
   #fits(bytes: number): boolean {
-    return (
-      this.#unsettledLines < LOG_LINES_UNSETTLED_MAX &&
-      this.#unsettledBytes + bytes <= LOG_BYTES_UNSETTLED_MAX
-    );
+    return this.#unsettledLines < LOG_LINES_UNSETTLED_MAX && this.#unsettledBytes + bytes <= LOG_BYTES_UNSETTLED_MAX;
   }
 
   #sayDropped(pending: Pending, nowMs: number): void {

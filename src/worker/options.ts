@@ -73,9 +73,7 @@ export interface WorkerOptions {
    * Asked synchronously before each step is accepted; anything but true gives it back, with no attempt used up.
    * It delays the acceptance: it must be quick.
    */
-  accept?:
-    | ((offer: StepOffer) => true | ReturnReasonName | { reason: ReturnReasonName; detail: string })
-    | undefined;
+  accept?: ((offer: StepOffer) => true | ReturnReasonName | { reason: ReturnReasonName; detail: string }) | undefined;
   onEvent?: ((event: WorkerEvent) => void) | undefined;
 }
 

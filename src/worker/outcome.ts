@@ -88,11 +88,7 @@ export function endFact(
   }
 }
 
-function succeededWithin(
-  assignmentId: string,
-  outputJson: string,
-  limits: StreamLimits,
-): facts.Fact {
+function succeededWithin(assignmentId: string, outputJson: string, limits: StreamLimits): facts.Fact {
   const bytes = utf8Bytes(outputJson);
   const bytesMax = Math.min(limits.payloadBytes, limits.messageBytes - ENVELOPE_BYTES);
   if (bytes <= bytesMax) return facts.succeeded(assignmentId, outputJson);

@@ -29,12 +29,8 @@ export class Pulse {
 
   welcomed(welcome: Welcome, nowMs: number): void {
     const { heartbeatInterval, silenceTimeout } = welcome;
-    this.#intervalMs = heartbeatInterval
-      ? durationMs(heartbeatInterval)
-      : HEARTBEAT_INTERVAL_MS_DEFAULT;
-    this.#silenceTimeoutMs = silenceTimeout
-      ? durationMs(silenceTimeout)
-      : SILENCE_TIMEOUT_MS_DEFAULT;
+    this.#intervalMs = heartbeatInterval ? durationMs(heartbeatInterval) : HEARTBEAT_INTERVAL_MS_DEFAULT;
+    this.#silenceTimeoutMs = silenceTimeout ? durationMs(silenceTimeout) : SILENCE_TIMEOUT_MS_DEFAULT;
     this.#beatMs = nowMs + this.#intervalMs;
   }
 

@@ -150,10 +150,7 @@ export class Reports {
   refused(refused: Refused, nowMs: number): void {
     const sequence = Number(refused.sequence);
     const retryAtMs = refused.retryAfter && nowMs + durationMs(refused.retryAfter);
-    const fact =
-      retryAtMs === undefined
-        ? this.#outbox.refuse(sequence)
-        : this.#outbox.postpone(sequence, retryAtMs);
+    const fact = retryAtMs === undefined ? this.#outbox.refuse(sequence) : this.#outbox.postpone(sequence, retryAtMs);
     if (fact === undefined) return;
     const assignmentId = facts.assignmentOf(fact);
     const { reason, message } = refused;
@@ -199,8 +196,7 @@ export class Reports {
     this.#pumpMs = this.#outbox.pump(
       nowMs,
       (fact) => wire.sequenced(fact),
-      (fact) =>
-        fact.case === 'stepLogged' ? this.#linePace.take(fact.value.lines.length, nowMs) : 0,
+      (fact) => (fact.case === 'stepLogged' ? this.#linePace.take(fact.value.lines.length, nowMs) : 0),
     );
   }
 
@@ -224,8 +220,7 @@ export class Reports {
   #followUp(fact: facts.Fact, refused: Refused, nowMs: number): boolean {
     if (!facts.isEnd(fact) || fact.case === 'stepReturned') return false;
     const held = this.#held.get(facts.assignmentOf(fact));
-    if (refused.reason === 'STALE_ASSIGNMENT' || held === undefined || held.followedUp)
-      return false;
+    if (refused.reason === 'STALE_ASSIGNMENT' || held === undefined || held.followedUp) return false;
     held.followedUp = true;
     const message = `the server refused the ${fact.case} of this attempt: ${refused.reason}: ${refused.message}`;
     const error = { reason: 'RESULT_REFUSED', type: '', message };

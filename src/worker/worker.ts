@@ -1,10 +1,5 @@
 /** The worker an author holds: the session, its link and its handlers, put together. */
-import {
-  EvictionReason,
-  ReturnReason,
-  type RunStep,
-  type Welcome,
-} from '../../gen/yardmaster/v1/worker_service_pb.ts';
+import { EvictionReason, ReturnReason, type RunStep, type Welcome } from '../../gen/yardmaster/v1/worker_service_pb.ts';
 import { type Clock, systemClock } from '../lib/clock.ts';
 import { systemIds } from '../lib/random.ts';
 import { grpcStreams, type OpenStream } from './connection.ts';

@@ -172,9 +172,7 @@ describe('watches', () => {
       {
         watchRun: (call) => {
           for (let revision = 1n; revision <= 3n; revision += 1n) {
-            call.write(
-              create(WatchRunResponseSchema, { event: { case: 'changed', value: { revision } } }),
-            );
+            call.write(create(WatchRunResponseSchema, { event: { case: 'changed', value: { revision } } }));
           }
           call.end();
         },

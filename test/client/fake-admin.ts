@@ -1,11 +1,5 @@
 /** AdminService on stock grpc-js, answering what a test tells it to. */
-import {
-  create,
-  type DescMethod,
-  fromBinary,
-  type MessageShape,
-  toBinary,
-} from '@bufbuild/protobuf';
+import { create, type DescMethod, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import { anyPack } from '@bufbuild/protobuf/wkt';
 import * as grpc from '@grpc/grpc-js';
 import { ErrorInfoSchema } from '../../gen/google/rpc/error_details_pb.ts';
@@ -79,11 +73,9 @@ function definitionOf(method: DescMethod): grpc.MethodDefinition<unknown, unknow
     path: `/${method.parent.typeName}/${method.name}`,
     requestStream: false,
     responseStream: method.methodKind === 'server_streaming',
-    requestSerialize: (value) =>
-      Buffer.from(toBinary(method.input, value as MessageShape<typeof method.input>)),
+    requestSerialize: (value) => Buffer.from(toBinary(method.input, value as MessageShape<typeof method.input>)),
     requestDeserialize: (bytes) => fromBinary(method.input, bytes),
-    responseSerialize: (value) =>
-      Buffer.from(toBinary(method.output, value as MessageShape<typeof method.output>)),
+    responseSerialize: (value) => Buffer.from(toBinary(method.output, value as MessageShape<typeof method.output>)),
     responseDeserialize: (bytes) => fromBinary(method.output, bytes),
   };
 }

@@ -22,7 +22,11 @@ describe('the package, in an empty project', () => {
     await run('npm', ['pack', '--pack-destination', folder]);
     await run('mkdir', ['-p', project]);
     await run('npm', ['init', '-y'], inProject);
-    await run('npm', ['install', '--prefer-offline', '--no-audit', join(folder, `yardmaster-${version}.tgz`)], inProject);
+    await run(
+      'npm',
+      ['install', '--prefer-offline', '--no-audit', join(folder, `yardmaster-${version}.tgz`)],
+      inProject,
+    );
   }, 180_000);
   afterAll(async () => {
     for (const process of background) await stopBackground(process);
@@ -36,10 +40,14 @@ describe('the package, in an empty project', () => {
 
   it("the README's worker connects to its server, and runs a step", async () => {
     const database = await createTestDatabase();
-    const server = startInBackground('npx', ['--no-install', 'yardmaster', 'serve', '--grpc-port', '0', '--http-port', '0'], {
-      ...inProject,
-      env: { ...process.env, DATABASE_URL: database.url },
-    });
+    const server = startInBackground(
+      'npx',
+      ['--no-install', 'yardmaster', 'serve', '--grpc-port', '0', '--http-port', '0'],
+      {
+        ...inProject,
+        env: { ...process.env, DATABASE_URL: database.url },
+      },
+    );
     background.push(server);
     await until(() => /gRPC on [\d.]+:\d+/.test(server.output()), server.output);
     const port = /gRPC on [\d.]+:(\d+)/.exec(server.output())?.[1] ?? '';
@@ -54,7 +62,10 @@ describe('the package, in an empty project', () => {
     const ended = async () => JSON.parse((await run('npx', show, inProject)).stdout).run;
     await until(async () => (await ended()).state === 'RUN_STATE_SUCCEEDED', worker.output);
     expect((await ended()).outputJson).toBe('{"greeting":"hello {\\"name\\":\\"Ada\\"}"}');
-    const command = here(readmeBlock('', 2)).replace('npx yardmaster', `npx --no-install yardmaster --address localhost:${port}`);
+    const command = here(readmeBlock('', 2)).replace(
+      'npx yardmaster',
+      `npx --no-install yardmaster --address localhost:${port}`,
+    );
     const followed = await run('bash', ['-c', command], inProject);
     expect(followed.stdout).toContain('somebody wants a greeting');
     await stopBackground(worker);

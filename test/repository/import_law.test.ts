@@ -9,14 +9,30 @@ const run = promisify(execFile);
 
 /** Each line breaks one law; the linter must say which, and stay silent about the lines that keep them. */
 const BREACHES: readonly (readonly [file: string, source: string, complaint: string])[] = [
-  ['src/domain/a.ts', "import { createEngine } from '../engine/engine.ts';\ncreateEngine();\n", 'The rules import nothing'],
+  [
+    'src/domain/a.ts',
+    "import { createEngine } from '../engine/engine.ts';\ncreateEngine();\n",
+    'The rules import nothing',
+  ],
   ['src/domain/b.ts', "import { pino } from 'pino';\npino();\n", 'The rules import nothing'],
-  ['src/engine/a.ts', "import { readFileSync } from 'node:fs';\nreadFileSync('x');\n", 'The engine imports only the rules'],
-  ['src/engine/b.ts', "import { openDatabase } from '../store/database.ts';\nopenDatabase();\n", 'The engine imports only the rules'],
+  [
+    'src/engine/a.ts',
+    "import { readFileSync } from 'node:fs';\nreadFileSync('x');\n",
+    'The engine imports only the rules',
+  ],
+  [
+    'src/engine/b.ts',
+    "import { openDatabase } from '../store/database.ts';\nopenDatabase();\n",
+    'The engine imports only the rules',
+  ],
   ['src/engine/c.ts', 'export const nowMs = Date.now();\n', 'come from src/lib'],
   ['src/lib/a.ts', "import { suits } from '../domain/feasibility.ts';\nsuits();\n", 'lib knows no runs'],
   ['src/store/a.ts', "import { startPlane } from '../server/plane.ts';\nstartPlane();\n", 'store imports domain'],
-  ['src/server/a.ts', "import { createWorker } from '../worker/index.ts';\ncreateWorker();\n", 'server imports everything but'],
+  [
+    'src/server/a.ts',
+    "import { createWorker } from '../worker/index.ts';\ncreateWorker();\n",
+    'server imports everything but',
+  ],
   ['src/server/b.ts', 'export const token = process.env.TOKEN;\n', 'process.env'],
   ['src/server/c.ts', 'setTimeout(() => {}, 1);\n', 'come from src/lib'],
   ['src/worker/a.ts', "import { startServer } from '../server/server.ts';\nstartServer();\n", 'The SDK imports only'],
@@ -34,7 +50,10 @@ describe('the import law', () => {
 
   beforeAll(() => {
     const config = JSON.parse(readFileSync('biome.json', 'utf8'));
-    writeFileSync(join(folder, 'biome.json'), JSON.stringify({ ...config, $schema: undefined, vcs: { enabled: false } }));
+    writeFileSync(
+      join(folder, 'biome.json'),
+      JSON.stringify({ ...config, $schema: undefined, vcs: { enabled: false } }),
+    );
     cpSync('lint', join(folder, 'lint'), { recursive: true });
     for (const [file, source] of [...BREACHES, ...KEEPERS]) {
       mkdirSync(dirname(join(folder, file)), { recursive: true });

@@ -43,7 +43,10 @@ afterEach(async () => {
 
 function serve(environment: Record<string, string>): ServeProcess {
   const env = { ...process.env, YARDMASTER_GRPC_PORT: '0', YARDMASTER_TOKEN: '', YARDMASTER_HOST: '', ...environment };
-  const child = spawn('node', ['--import', 'tsx', 'src/cli/serve.ts'], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn('node', ['--import', 'tsx', 'src/cli/main.ts', 'serve'], {
+    env,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   children.push(child);
   let said = '';
   child.stdout.on('data', (data) => (said += data));

@@ -11,7 +11,11 @@ let serverUrl: string;
 let stopServer: () => Promise<void>;
 
 beforeAll(async () => {
-  stopServer = await setup({ provide: (_key, url) => void (serverUrl = url) });
+  stopServer = await setup({
+    provide(_key, url) {
+      serverUrl = url;
+    },
+  });
 }, 60_000);
 afterAll(() => stopServer());
 
@@ -70,22 +74,41 @@ test.each(['latest-first', 'oldest-first'] as const)('a pooler in transaction mo
   for (const sessions of [1, 2, 3]) {
     const pooler = await startPooler({ url: (await database()).url, mode: 'transaction', order, sessions });
     onTestFinished(() => pooler.close());
-    await expect(openDatabase({ databaseUrl: pooler.url, dataDirectory, log })).rejects.toThrow(/behind a pooler in transaction mode/);
+    await expect(openDatabase({ databaseUrl: pooler.url, dataDirectory, log })).rejects.toThrow(
+      /behind a pooler in transaction mode/,
+    );
   }
 });
 
 test('a pooler in session mode is not', async () => {
-  const pooler = await startPooler({ url: (await database()).url, mode: 'session', order: 'latest-first', sessions: 3 });
+  const pooler = await startPooler({
+    url: (await database()).url,
+    mode: 'session',
+    order: 'latest-first',
+    sessions: 3,
+  });
   onTestFinished(() => pooler.close());
   const opened = await openDatabase({ databaseUrl: pooler.url, dataDirectory, log });
   expect(await query(opened.connect({ max: 1, fetch_types: false }), 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
 });
 
 test.each([
-  ['postgres:///work?host=/run/pg&user=me', { path: '/run/pg/.s.PGSQL.5432', database: 'work', user: 'me' }, '/run/pg/work as me'],
-  ['postgresql:///work?host=/run/pg&port=6000&dbname=other', { path: '/run/pg/.s.PGSQL.6000', database: 'other' }, '/run/pg:6000/other'],
+  [
+    'postgres:///work?host=/run/pg&user=me',
+    { path: '/run/pg/.s.PGSQL.5432', database: 'work', user: 'me' },
+    '/run/pg/work as me',
+  ],
+  [
+    'postgresql:///work?host=/run/pg&port=6000&dbname=other',
+    { path: '/run/pg/.s.PGSQL.6000', database: 'other' },
+    '/run/pg:6000/other',
+  ],
   ['postgres://me:p%40@%2Frun%2Fpg/work', { path: '/run/pg/.s.PGSQL.5432', user: 'me' }, '/run/pg/work as me'],
-  ['postgres://me:secret@db.example:5433/work?sslmode=require', { port: 5433, database: 'work' }, 'db.example:5433/work as me'],
+  [
+    'postgres://me:secret@db.example:5433/work?sslmode=require',
+    { port: 5433, database: 'work' },
+    'db.example:5433/work as me',
+  ],
   ['postgres://[::1]:5433/work', { port: 5433 }, '[::1]:5433/work'],
   ['postgres:///work?host=db.example', { host: 'db.example' }, 'db.example/work'],
 ])('%s', (address, options, where) => {
@@ -100,6 +123,9 @@ test('several hosts go to postgres.js as they are', () => {
   expect(connectionOptions(address)).toEqual({ url: address, options: {}, where: 'a:1,b:2/work as me' });
 });
 
-test.each(['mysql://db/work', 'db.example/work', 'postgres://me:a/b#c@db/work', 'postgres://me:%zz@db/work'])('%s is refused', (address) => {
-  expect(() => connectionOptions(address)).toThrow(/^DATABASE_URL is not an address of PostgreSQL/);
-});
+test.each(['mysql://db/work', 'db.example/work', 'postgres://me:a/b#c@db/work', 'postgres://me:%zz@db/work'])(
+  '%s is refused',
+  (address) => {
+    expect(() => connectionOptions(address)).toThrow(/^DATABASE_URL is not an address of PostgreSQL/);
+  },
+);

@@ -21,7 +21,12 @@ const READY = 'Z';
 const TERMINATE = 'X';
 const IDLE = 'I'.charCodeAt(0);
 
-export async function startPooler({ url, mode, order, sessions }: PoolerOptions): Promise<{ url: string; close(): void }> {
+export async function startPooler({
+  url,
+  mode,
+  order,
+  sessions,
+}: PoolerOptions): Promise<{ url: string; close(): void }> {
   const idle: Session[] = [];
   const waiting: ((session: Session) => void)[] = [];
   const sockets = new Set<net.Socket>();

@@ -1,15 +1,29 @@
 /** The embedded server with real processes: every start here is one of PostgreSQL's own. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, chown, cp, lstat, mkdir, readdir, readFile, readlink, realpath, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  chown,
+  cp,
+  lstat,
+  mkdir,
+  readdir,
+  readFile,
+  readlink,
+  realpath,
+  rm,
+  stat,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import postgres from 'postgres';
 import { beforeEach, expect, onTestFinished, test, vi } from 'vitest';
 import { openDatabase } from '../../src/store/database.ts';
-import { type Embedded, type EmbeddedOptions, openEmbedded } from '../../src/store/embedded.ts';
 import { installedPackage } from '../../src/store/embedded/binaries.ts';
+import { type Embedded, type EmbeddedOptions, openEmbedded } from '../../src/store/embedded.ts';
 import { temporaryDirectory } from '../support/postgres.ts';
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
@@ -49,7 +63,8 @@ async function until<Value>(look: () => Promise<Value | undefined>): Promise<Val
   return vi.waitUntil(async () => (await look()) ?? false, { timeout: 30_000, interval: 5 }) as Promise<Value>;
 }
 
-const postmasterOf = async (data: string) => Number((await readFile(join(data, 'cluster/postmaster.pid'), 'utf8')).split('\n')[0]);
+const postmasterOf = async (data: string) =>
+  Number((await readFile(join(data, 'cluster/postmaster.pid'), 'utf8')).split('\n')[0]);
 
 /** A process of its own, leading its own process group, that runs these lines and then waits to be killed. */
 function startProcess(lines: string): ChildProcess {
@@ -103,7 +118,9 @@ test('openDatabase without an address uses it', async () => {
 
 test.each(['SIGKILL', 'SIGINT'] as const)('a server left by a process that %s ended is adopted', async (signal) => {
   const data = join(directory, 'data');
-  const child = startProcess(`await openEmbedded({ dataDirectory: ${JSON.stringify(data)}, log }); console.log('open');`);
+  const child = startProcess(
+    `await openEmbedded({ dataDirectory: ${JSON.stringify(data)}, log }); console.log('open');`,
+  );
   await once(child.stdout as NonNullable<typeof child.stdout>, 'data');
   const postmaster = await postmasterOf(data);
   // To the whole group, as a terminal does with Ctrl-C.
@@ -175,7 +192,10 @@ test('a copy of the data made while its server ran gets a server of its own', as
 test('an initdb that was killed half-way is done again', async () => {
   const data = join(directory, 'data');
   const child = startProcess(`await openEmbedded({ dataDirectory: ${JSON.stringify(data)}, log });`);
-  const unfinished = () => readdir(data).then((names) => names.find((name) => name.startsWith('cluster.new-'))).catch(() => undefined);
+  const unfinished = () =>
+    readdir(data)
+      .then((names) => names.find((name) => name.startsWith('cluster.new-')))
+      .catch(() => undefined);
   const path = join(data, await until(unfinished));
   await until(() => stat(join(path, 'PG_VERSION')).catch(() => undefined));
   await killGroup(child, 'SIGKILL');
@@ -191,7 +211,9 @@ test('files that are no data directory are never written over', async () => {
   const data = join(directory, 'data');
   await mkdir(join(data, 'cluster/base'), { recursive: true });
   if (asRoot) await chown(join(data, 'cluster'), 65534, 65534);
-  await expect(opened(data)).rejects.toThrow(/cluster is not a PostgreSQL data directory: it holds files, but no PG_VERSION/);
+  await expect(opened(data)).rejects.toThrow(
+    /cluster is not a PostgreSQL data directory: it holds files, but no PG_VERSION/,
+  );
 });
 
 test('data of another major version is refused, naming both', async () => {
@@ -204,22 +226,25 @@ test('data of another major version is refused, naming both', async () => {
 test('a start that fails says why, with the end of the server log', async () => {
   const data = join(directory, 'data');
   await expect(opened(data, { settings: { fsync: 'off', shared_buffers: 'plenty' } })).rejects.toThrow(
-    /could not be started\. [^]*The last lines of .*postgres\.log:[^]*invalid value for parameter "shared_buffers": "plenty"/,
+    /could not be started\. [\s\S]*The last lines of .*postgres\.log:[\s\S]*invalid value for parameter "shared_buffers": "plenty"/,
   );
 });
 
-test.each(['new', 'stopped'])('of several that open %s data at once, one starts it and the others adopt', async (state) => {
-  const data = join(directory, 'data');
-  if (state === 'stopped') await (await opened(data)).stop();
-  said = [];
-  const all = await Promise.all(Array.from({ length: 4 }, () => opened(data)));
-  expect(said.filter((message) => message === STARTED)).toHaveLength(1);
-  expect(said.filter((message) => message === ADOPTED)).toHaveLength(3);
-  const [first, ...others] = all as [Embedded, ...Embedded[]];
-  await ask(first, 'CREATE TABLE shared AS SELECT 1 AS one');
-  for (const other of others) expect(await ask(other, 'SELECT one FROM shared')).toEqual([{ one: 1 }]);
-  expect((await readdir(data)).filter((name) => name.startsWith('cluster'))).toEqual(['cluster']);
-});
+test.each(['new', 'stopped'])(
+  'of several that open %s data at once, one starts it and the others adopt',
+  async (state) => {
+    const data = join(directory, 'data');
+    if (state === 'stopped') await (await opened(data)).stop();
+    said = [];
+    const all = await Promise.all(Array.from({ length: 4 }, () => opened(data)));
+    expect(said.filter((message) => message === STARTED)).toHaveLength(1);
+    expect(said.filter((message) => message === ADOPTED)).toHaveLength(3);
+    const [first, ...others] = all as [Embedded, ...Embedded[]];
+    await ask(first, 'CREATE TABLE shared AS SELECT 1 AS one');
+    for (const other of others) expect(await ask(other, 'SELECT one FROM shared')).toEqual([{ one: 1 }]);
+    expect((await readdir(data)).filter((name) => name.startsWith('cluster'))).toEqual(['cluster']);
+  },
+);
 
 test('a path too long for a socket has its socket in a short private folder', async () => {
   const data = join(directory, 'deep'.repeat(20), 'deeper'.repeat(20), 'data');
@@ -245,9 +270,15 @@ test('a path with characters that shells and settings read their own way', async
 /** The package as npm leaves it without its install script: no symbolic links. Marked, so that a copy of it is told from real ones. */
 async function packageWithoutLinks(target: string): Promise<string> {
   const source = installedPackage();
-  await cp(source, target, { recursive: true, filter: async (path) => !(await lstat(path)).isSymbolicLink() && !path.endsWith('.a') });
+  await cp(source, target, {
+    recursive: true,
+    filter: async (path) => !(await lstat(path)).isSymbolicLink() && !path.endsWith('.a'),
+  });
   const description = JSON.parse(await readFile(join(source, 'package.json'), 'utf8'));
-  await writeFile(join(target, 'package.json'), JSON.stringify({ ...description, version: `0.0.0-test-${process.pid}` }));
+  await writeFile(
+    join(target, 'package.json'),
+    JSON.stringify({ ...description, version: `0.0.0-test-${process.pid}` }),
+  );
   return target;
 }
 
@@ -307,7 +338,9 @@ test('as a user who is not root, with programs that npm left without links and t
   const packageDirectory = await packageWithoutLinks(join(directory, 'package'));
   const project = join(directory, 'project');
   await mkdir(project);
-  const user = asRoot ? { uid: 65534, gid: 65534 } : { uid: Number(process.getuid?.()), gid: Number(process.getgid?.()) };
+  const user = asRoot
+    ? { uid: 65534, gid: 65534 }
+    : { uid: Number(process.getuid?.()), gid: Number(process.getgid?.()) };
   await chown(project, user.uid, user.gid);
   if (!asRoot) await chmod(join(packageDirectory, 'native/lib'), 0o555);
   const data = join(project, 'data');

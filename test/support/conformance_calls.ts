@@ -37,7 +37,7 @@ export interface EndStatus {
   readonly fields: readonly { readonly field: string; readonly description: string }[];
 }
 
-export class RpcError extends Error {
+class RpcError extends Error {
   readonly status: EndStatus;
 
   constructor(method: string, status: EndStatus) {

@@ -20,7 +20,7 @@ import type { StepDefinition, StepRecord, WorkerRecord } from '../../src/engine/
 import type { Ids } from '../../src/engine/turn.ts';
 import { createFakeStore, type FakeStore } from './engine_store.ts';
 
-export const START_MS = 1_000_000;
+const START_MS = 1_000_000;
 
 /** Ids that count. The number goes first, so that names cut from an id differ as well. */
 export function countingIds(after = 0): Ids {
@@ -62,7 +62,7 @@ export interface RunOptions {
   known?: RunDraft['known'];
 }
 
-export interface HelloOptions {
+interface HelloOptions {
   namespace?: string;
   name?: string;
   workerId?: string;

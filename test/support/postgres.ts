@@ -34,7 +34,11 @@ export default async function setup(project: Pick<TestProject, 'provide'>): Prom
     return async () => {};
   }
   const directory = await temporaryDirectory();
-  const embedded = await openEmbedded({ dataDirectory: join(directory, 'data'), log: { info() {}, warn() {} }, settings: SETTINGS });
+  const embedded = await openEmbedded({
+    dataDirectory: join(directory, 'data'),
+    log: { info() {}, warn() {} },
+    settings: SETTINGS,
+  });
   project.provide('postgresUrl', embedded.url);
   return async () => {
     await embedded.stop();
@@ -65,7 +69,10 @@ export interface TestDatabaseOptions {
   serverUrl?: string;
 }
 
-export async function createTestDatabase({ template = 'template1', serverUrl }: TestDatabaseOptions = {}): Promise<TestDatabase> {
+export async function createTestDatabase({
+  template = 'template1',
+  serverUrl,
+}: TestDatabaseOptions = {}): Promise<TestDatabase> {
   const server = serverUrl ?? (await providedUrl());
   const name = `test_${randomUUID().replaceAll('-', '')}`;
   // Copying files costs 40 to 70 ms where nothing waits for the disk; the default, by the write-ahead log, 30 to 250 ms, as busy as it is.
@@ -89,7 +96,9 @@ async function providedUrl(): Promise<string> {
   const { inject } = await import('vitest');
   const url = inject('postgresUrl');
   if (url) return url;
-  throw new Error("No PostgreSQL for the tests: add './test/support/postgres.ts' to globalSetup in vitest's configuration.");
+  throw new Error(
+    "No PostgreSQL for the tests: add './test/support/postgres.ts' to globalSetup in vitest's configuration.",
+  );
 }
 
 function connectTo(address: string, options?: ConnectOptions): postgres.Sql {

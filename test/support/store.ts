@@ -50,13 +50,13 @@ export function movingClock(): MovingClock {
   };
 }
 
-export interface LogRecord {
+interface LogRecord {
   readonly level: string;
   readonly event: string;
   readonly facts: Record<string, unknown>;
 }
 
-export function recordingLog(): Log & { readonly records: LogRecord[] } {
+function recordingLog(): Log & { readonly records: LogRecord[] } {
   const records: LogRecord[] = [];
   const write = (level: string) => (facts: object, event: string) => {
     records.push({ level, event, facts: facts as Record<string, unknown> });
@@ -76,7 +76,7 @@ export interface TestStore {
   close(): Promise<void>;
 }
 
-export interface PlaneSettings {
+interface PlaneSettings {
   readonly clock?: Clock;
   readonly ids?: IdSource;
   readonly times?: Partial<Times>;
@@ -122,7 +122,7 @@ function startTestPlane(database: Database, log: Log, settings: PlaneSettings): 
   });
 }
 
-export interface HelloSettings {
+interface HelloSettings {
   readonly labels?: Record<string, LabelValue>;
   readonly tags?: string[];
   readonly slots?: number;

@@ -43,8 +43,7 @@ export class FakeClock implements Clock {
   #nextBy(untilMs: number): Waiting | undefined {
     let first: Waiting | undefined;
     for (const waiting of this.#waiting) {
-      if (waiting.atMs <= untilMs && (first === undefined || waiting.atMs < first.atMs))
-        first = waiting;
+      if (waiting.atMs <= untilMs && (first === undefined || waiting.atMs < first.atMs)) first = waiting;
     }
     return first;
   }

@@ -16,8 +16,7 @@ const SERVICE: grpc.ServiceDefinition = {
     responseStream: true,
     requestSerialize: (value: ConnectRequest) => Buffer.from(toBinary(ConnectRequestSchema, value)),
     requestDeserialize: (bytes: Buffer) => fromBinary(ConnectRequestSchema, bytes),
-    responseSerialize: (value: ConnectResponse) =>
-      Buffer.from(toBinary(ConnectResponseSchema, value)),
+    responseSerialize: (value: ConnectResponse) => Buffer.from(toBinary(ConnectResponseSchema, value)),
     responseDeserialize: (bytes: Buffer) => fromBinary(ConnectResponseSchema, bytes),
   },
 };
@@ -41,16 +40,14 @@ export class FakeServer {
     });
     const fake = new FakeServer(server, `127.0.0.1:${port}`);
     server.addService(SERVICE, {
-      Connect: (call: grpc.ServerDuplexStream<ConnectRequest, ConnectResponse>) =>
-        fake.#serve(call),
+      Connect: (call: grpc.ServerDuplexStream<ConnectRequest, ConnectResponse>) => fake.#serve(call),
     });
     return fake;
   }
 
   #serve(call: grpc.ServerDuplexStream<ConnectRequest, ConnectResponse>): void {
     const metadata: Record<string, string> = {};
-    for (const [key, value] of Object.entries(call.metadata.getMap()))
-      metadata[key] = String(value);
+    for (const [key, value] of Object.entries(call.metadata.getMap())) metadata[key] = String(value);
     const peer = new Peer(
       {
         send: (response) => call.write(response),

@@ -1,10 +1,7 @@
 /** Streams without sockets: messages cross encoded, in the same turn. */
 import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import { status } from '@grpc/grpc-js';
-import {
-  ConnectRequestSchema,
-  ConnectResponseSchema,
-} from '../../gen/yardmaster/v1/worker_service_pb.ts';
+import { ConnectRequestSchema, ConnectResponseSchema } from '../../gen/yardmaster/v1/worker_service_pb.ts';
 import type { OpenStream } from '../../src/worker/connection.ts';
 import type { Worker, WorkerEvent, WorkerOptions } from '../../src/worker/index.ts';
 import { createWorkerOn } from '../../src/worker/worker.ts';

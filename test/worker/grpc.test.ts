@@ -5,12 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ErrorInfoSchema } from '../../gen/google/rpc/error_details_pb.ts';
 import { StatusSchema } from '../../gen/google/rpc/status_pb.ts';
 import { errorDetail } from '../../src/worker/error-detail.ts';
-import {
-  createWorker,
-  type Worker,
-  type WorkerEvent,
-  type WorkerOptions,
-} from '../../src/worker/index.ts';
+import { createWorker, type Worker, type WorkerEvent, type WorkerOptions } from '../../src/worker/index.ts';
 import { FakeServer } from './fake-server.ts';
 import { gate } from './fake-stream.ts';
 
@@ -131,10 +126,7 @@ describe('error details', () => {
       domain: 'yardmaster',
       metadata: { a: 'b' },
     });
-    const bytes = toBinary(
-      StatusSchema,
-      create(StatusSchema, { details: [anyPack(ErrorInfoSchema, info)] }),
-    );
+    const bytes = toBinary(StatusSchema, create(StatusSchema, { details: [anyPack(ErrorInfoSchema, info)] }));
     expect(errorDetail(bytes)).toEqual({ reason: 'TAGS_DIFFER', metadata: { a: 'b' } });
     expect(errorDetail(undefined).reason).toBe('');
     expect(errorDetail(new Uint8Array([255])).reason).toBe('');

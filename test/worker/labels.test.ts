@@ -6,10 +6,7 @@ import { cut, stage } from './fake-stream.ts';
 
 describe('labels', () => {
   test('one upsert at a time; calls made meanwhile travel together', async () => {
-    const { peer, worker } = await stage(
-      { labels: { a: 1 } },
-      { labels: { a: 1 }, labelsRevision: 1n },
-    );
+    const { peer, worker } = await stage({ labels: { a: 1 } }, { labels: { a: 1 }, labelsRevision: 1n });
     const first = worker.upsertLabels({ a: 2 });
     const rest = [worker.upsertLabels({ b: 'x', c: 1 }), worker.upsertLabels({ c: null })];
     expect((await peer.take('upsertLabels')).value.labels).toEqual({ a: 2 });
@@ -17,10 +14,7 @@ describe('labels', () => {
     peer.send({ case: 'labelsUpserted', value: { labels: { a: 2 }, labelsRevision: 2n } }, 1);
     expect(await first).toEqual({ a: 2 });
     expect((await peer.take('upsertLabels')).value.labels).toEqual({ b: 'x', c: null });
-    peer.send(
-      { case: 'labelsUpserted', value: { labels: { a: 2, b: 'x' }, labelsRevision: 3n } },
-      2,
-    );
+    peer.send({ case: 'labelsUpserted', value: { labels: { a: 2, b: 'x' }, labelsRevision: 3n } }, 2);
     expect(await Promise.all(rest)).toEqual([
       { a: 2, b: 'x' },
       { a: 2, b: 'x' },
@@ -86,9 +80,7 @@ describe('labels', () => {
       metadata: { key: 'a' },
     });
     expect(peer.waiting()).toEqual([]);
-    await expect(stage({ labels: { a: Number.POSITIVE_INFINITY } })).rejects.toThrow(
-      'finite number',
-    );
+    await expect(stage({ labels: { a: Number.POSITIVE_INFINITY } })).rejects.toThrow('finite number');
   });
 
   test('unanswered at a cut they travel in hello, and resolve from the welcome', async () => {

@@ -1,12 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import {
-  accepted,
-  assignmentOf,
-  cancelled,
-  type Fact,
-  slotsChanged,
-} from '../../src/worker/facts.ts';
+import { accepted, assignmentOf, cancelled, type Fact, slotsChanged } from '../../src/worker/facts.ts';
 import { Outbox } from '../../src/worker/outbox.ts';
 
 const open = () => 0;
@@ -56,8 +50,7 @@ class Model {
 
   refuse(sequence: number, again: boolean): void {
     const fact = this.sent.get(sequence);
-    const isOpen =
-      fact !== undefined && this.unsettled.includes(fact) && this.numberOf(fact) === sequence;
+    const isOpen = fact !== undefined && this.unsettled.includes(fact) && this.numberOf(fact) === sequence;
     if (again) {
       expect(this.box.postpone(sequence, this.nowMs + 5)).toBe(isOpen ? fact : undefined);
       if (isOpen) this.sent.delete(sequence);

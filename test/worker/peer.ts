@@ -70,9 +70,7 @@ export class Peer {
   async take<Case extends RequestCase>(wanted: Case): Promise<Got<Case>> {
     const { sequence, message } = await this.next();
     if (message.case !== wanted) {
-      throw new Error(
-        `expected ${wanted}, got ${message.case}: ${JSON.stringify(message.value, bigints)}`,
-      );
+      throw new Error(`expected ${wanted}, got ${message.case}: ${JSON.stringify(message.value, bigints)}`);
     }
     return { sequence: Number(sequence), value: message.value as Got<Case>['value'] };
   }

@@ -84,16 +84,8 @@ describe('a step', () => {
   });
 
   test.each([
-    [
-      'an error',
-      new TypeError('bad'),
-      { reason: 'APPLICATION', type: 'TypeError', message: 'bad' },
-    ],
-    [
-      'a final error',
-      new NonRetryableError('never'),
-      { type: 'NonRetryableError', retryable: false },
-    ],
+    ['an error', new TypeError('bad'), { reason: 'APPLICATION', type: 'TypeError', message: 'bad' }],
+    ['a final error', new NonRetryableError('never'), { type: 'NonRetryableError', retryable: false }],
     ['no error at all', 'text\0', { type: 'Error', message: 'text\ufffd' }],
     ['nothing', undefined, { reason: 'APPLICATION', message: 'undefined' }],
   ])('that throws %s fails', async (_name, thrown, expected) => {
@@ -130,10 +122,7 @@ describe('a step', () => {
 
   test('with an output over the limit, or without JSON, fails as RESULT_REFUSED', async () => {
     const outputs = ['x'.repeat(100), 10n];
-    const { peer } = await stage(
-      { actions: { work: () => outputs.shift() } },
-      { limits: { payloadBytes: 50 } },
-    );
+    const { peer } = await stage({ actions: { work: () => outputs.shift() } }, { limits: { payloadBytes: 50 } });
     peer.runStep('a');
     await peer.take('stepAccepted');
     const large = await peer.take('stepFailed');
@@ -205,9 +194,7 @@ describe('a step taken away', () => {
     peer.refuse((await peer.take('stepAccepted')).sequence, 'STALE_ASSIGNMENT');
     expect(reason).toBeInstanceOf(AssignmentAbortedError);
     expect(reason).toMatchObject({ kind: 'ACCEPT_REFUSED' });
-    expect(events.map(({ type }) => type)).toEqual(
-      expect.arrayContaining(['refused', 'step_aborted']),
-    );
+    expect(events.map(({ type }) => type)).toEqual(expect.arrayContaining(['refused', 'step_aborted']));
     handler.open('late');
     expect((await peer.take('stepCancelled')).value.assignmentId).toBe('a');
   });
@@ -322,11 +309,7 @@ describe('a cut stream', () => {
     const again = [];
     for (let count = 0; count < 4; count += 1) {
       const { message, sequence } = await current.peer.next();
-      again.push([
-        message.case,
-        (message.value as { assignmentId: string }).assignmentId,
-        Number(sequence),
-      ]);
+      again.push([message.case, (message.value as { assignmentId: string }).assignmentId, Number(sequence)]);
     }
     expect(again).toEqual([
       ['stepSucceeded', 'a', 1],
@@ -396,9 +379,7 @@ describe('a cut stream', () => {
       await clock.advance(10_000);
       (await peers.next()).end(status.UNAVAILABLE, 'still gone');
     }
-    const waits = events.flatMap((event) =>
-      event.type === 'disconnected' ? [event.retryInMs] : [],
-    );
+    const waits = events.flatMap((event) => (event.type === 'disconnected' ? [event.retryInMs] : []));
     expect(waits).toEqual([75, 150, 300, 600, 1_200, 2_400, 4_800, 7_500, 7_500, 7_500]);
     await clock.advance(10_000);
     const back = await peers.next();
@@ -435,10 +416,7 @@ describe('a cut stream', () => {
 
 describe('heartbeats and silence', () => {
   test('beats at the interval it is told, and hangs up on a silent server', async () => {
-    const { peer, clock, peers, events } = await stage(
-      {},
-      { heartbeatInterval: five, silenceTimeout: fifteen },
-    );
+    const { peer, clock, peers, events } = await stage({}, { heartbeatInterval: five, silenceTimeout: fifteen });
     const beats = () => peer.all.filter(({ message }) => message.case === 'heartbeat');
     await clock.advance(5_000);
     expect(beats()).toHaveLength(1);
@@ -548,24 +526,22 @@ describe('orders of the server', () => {
 });
 
 describe('connecting', () => {
-  test.each([
-    status.INVALID_ARGUMENT,
-    status.NOT_FOUND,
-    status.FAILED_PRECONDITION,
-    status.UNAUTHENTICATED,
-  ])('is refused for good with status %i', async (code) => {
-    const { peer, worker } = await stage({}, 'none');
-    peer.end(code, 'not you');
-    await expect(worker.start()).rejects.toMatchObject({
-      name: 'ConnectRefusedError',
-      code: status[code],
-      message: 'not you',
-    });
-    expect(await worker.closed).toMatchObject({
-      kind: 'failed',
-      error: expect.any(ConnectRefusedError),
-    });
-  });
+  test.each([status.INVALID_ARGUMENT, status.NOT_FOUND, status.FAILED_PRECONDITION, status.UNAUTHENTICATED])(
+    'is refused for good with status %i',
+    async (code) => {
+      const { peer, worker } = await stage({}, 'none');
+      peer.end(code, 'not you');
+      await expect(worker.start()).rejects.toMatchObject({
+        name: 'ConnectRefusedError',
+        code: status[code],
+        message: 'not you',
+      });
+      expect(await worker.closed).toMatchObject({
+        kind: 'failed',
+        error: expect.any(ConnectRefusedError),
+      });
+    },
+  );
 
   test('keeps trying through everything else', async () => {
     const { peer, worker, clock, peers } = await stage({}, 'none');

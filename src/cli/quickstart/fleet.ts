@@ -26,7 +26,7 @@ export type ToWorker =
   | { readonly kind: 'start'; readonly address: string; readonly token: string | undefined; readonly spec: WorkerSpec }
   | { readonly kind: 'upsert_labels'; readonly labels: LabelChange };
 
-export type LabelChange = Readonly<Record<string, string | number | null>>;
+type LabelChange = Readonly<Record<string, string | number | null>>;
 
 export interface Fleet {
   /** Who entered this run's handler, and when (CLOCK_MONOTONIC, nanoseconds). */

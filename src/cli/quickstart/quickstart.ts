@@ -85,10 +85,14 @@ async function tell(number: number, chapter: Chapter, admin: AdminClient, fleet:
 
 /** Until Ctrl-C or SIGTERM. */
 async function stayUp(address: string, url: string, token: string | undefined): Promise<void> {
-  const authorization = token === undefined ? '' : ' -H "authorization: Bearer $YARDMASTER_TOKEN"';
+  const authorization = token === undefined ? '' : ' -H "authorization: Bearer $YARDMASTER_TOKEN" --reflect-header "*"';
   const request = `'{"step": {"action": "train"}, "runsOn": ["gpu"], "input": {"file": "s3://a.tar"}}'`;
-  console.log(`It stays up; Ctrl-C ends it. Connect a worker of your own to ${address} (README.md shows one), or submit:\n`);
-  console.log(`  npx buf curl --http2-prior-knowledge${authorization} -d ${request} ${url}/yardmaster.v1.AdminService/ScheduleRun\n`);
+  console.log(
+    `It stays up; Ctrl-C ends it. Connect a worker of your own to ${address} (README.md shows one), or submit:\n`,
+  );
+  console.log(
+    `  npx buf curl --http2-prior-knowledge${authorization} -d ${request} ${url}/yardmaster.v1.AdminService/ScheduleRun\n`,
+  );
   await new Promise<void>((resolve) => {
     process.once('SIGINT', () => resolve());
     process.once('SIGTERM', () => resolve());

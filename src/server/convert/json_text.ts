@@ -53,7 +53,8 @@ function plainOf(path: string, value: Value, levelsLeft: number, problems: Refus
     case 'stringValue':
       return kind.value;
     case 'numberValue':
-      if (!Number.isFinite(kind.value)) problems.push(refuseField('INVALID_FIELD', path, `${kind.value} is not a finite number`));
+      if (!Number.isFinite(kind.value))
+        problems.push(refuseField('INVALID_FIELD', path, `${kind.value} is not a finite number`));
       return kind.value;
     case 'listValue':
       if (levelsLeft === 0) return tooDeep(path, problems);
@@ -65,7 +66,9 @@ function plainOf(path: string, value: Value, levelsLeft: number, problems: Refus
         problems.push(refuseField('INVALID_FIELD', `${path}.__proto__`, 'is not a usable key'));
       }
       const entries = Object.entries(kind.value.fields).sort(([a], [b]) => compareText(a, b));
-      return Object.fromEntries(entries.map(([key, item]) => [key, plainOf(`${path}.${key}`, item, levelsLeft - 1, problems)]));
+      return Object.fromEntries(
+        entries.map(([key, item]) => [key, plainOf(`${path}.${key}`, item, levelsLeft - 1, problems)]),
+      );
     }
     default:
       problems.push(refuseField('INVALID_FIELD', path, 'is a Value without a kind'));

@@ -2,8 +2,18 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import { EmptySchema, StructSchema, type Value } from '@bufbuild/protobuf/wkt';
-import { Comparator as WireComparator, type DesiredLabel as WireDesiredLabel } from '../../../gen/yardmaster/v1/run_pb.ts';
-import type { Comparator, DesiredLabel, DesiredLabelDraft, LabelPatch, Labels, LabelValue } from '../../domain/labels.ts';
+import {
+  Comparator as WireComparator,
+  type DesiredLabel as WireDesiredLabel,
+} from '../../../gen/yardmaster/v1/run_pb.ts';
+import type {
+  Comparator,
+  DesiredLabel,
+  DesiredLabelDraft,
+  LabelPatch,
+  Labels,
+  LabelValue,
+} from '../../domain/labels.ts';
 import { parseDesiredLabel } from '../../domain/labels.ts';
 import type { Limits } from '../../domain/limits.ts';
 import { isRefusal, type Refusal, refuseField, refuseLimit } from '../../domain/refusal.ts';
@@ -22,12 +32,18 @@ const COMPARATORS: Readonly<Record<number, Comparator>> = {
   [WireComparator.NOT_EXISTS]: 'NOT_EXISTS',
 };
 
-export function readDesiredLabels(field: string, labels: readonly WireDesiredLabel[], limits: Limits): DesiredLabel[] | Refusal {
-  if (labels.length > limits.desiredLabelsMax) return refuseLimit(field, labels.length, limits.desiredLabelsMax, 'desired labels');
+export function readDesiredLabels(
+  field: string,
+  labels: readonly WireDesiredLabel[],
+  limits: Limits,
+): DesiredLabel[] | Refusal {
+  if (labels.length > limits.desiredLabelsMax)
+    return refuseLimit(field, labels.length, limits.desiredLabelsMax, 'desired labels');
   const read: DesiredLabel[] = [];
   for (const [index, label] of labels.entries()) {
     const draft = draftOf(label);
-    if (draft === null) return refuseField('INVALID_LABEL', `${field}[${index}].comparator`, `${label.comparator} is not a comparator`);
+    if (draft === null)
+      return refuseField('INVALID_LABEL', `${field}[${index}].comparator`, `${label.comparator} is not a comparator`);
     const desired = parseDesiredLabel(`${field}[${index}]`, draft, limits);
     if (isRefusal(desired)) return desired;
     read.push(desired);
@@ -62,9 +78,14 @@ export const UPSERT_LABELS = [4, 1] as const;
  * The labels as they were sent. The generated type turns a Struct into a plain object, in which a value without a
  * kind becomes null (which would remove the label) and a key `__proto__` vanishes; so they are read from the bytes.
  */
-export function readLabelPatch(field: string, bytes: Uint8Array, path: readonly [number, number]): LabelPatch | Refusal {
+export function readLabelPatch(
+  field: string,
+  bytes: Uint8Array,
+  path: readonly [number, number],
+): LabelPatch | Refusal {
   const { fields } = fromBinary(StructSchema, embedded(embedded(bytes, path[0]), path[1]));
-  if (Object.getPrototypeOf(fields) !== Object.prototype) return refuseField('INVALID_LABEL', `${field}["__proto__"]`, 'is not a usable key');
+  if (Object.getPrototypeOf(fields) !== Object.prototype)
+    return refuseField('INVALID_LABEL', `${field}["__proto__"]`, 'is not a usable key');
   const patch = new Map<string, LabelValue | null>();
   for (const [key, value] of Object.entries(fields)) {
     if (value.kind.case === 'nullValue') {
@@ -73,7 +94,11 @@ export function readLabelPatch(field: string, bytes: Uint8Array, path: readonly 
     }
     const read = labelValue(value);
     if (read === null) {
-      return refuseField('INVALID_LABEL', `${field}["${key.slice(0, 40)}"]`, 'must be a string, a finite number, or null to remove it');
+      return refuseField(
+        'INVALID_LABEL',
+        `${field}["${key.slice(0, 40)}"]`,
+        'must be a string, a finite number, or null to remove it',
+      );
     }
     patch.set(key, read);
   }

@@ -1,12 +1,12 @@
 /** Runs on the wire. */
 import { create } from '@bufbuild/protobuf';
 import {
-  Priority as WirePriority,
   type Run,
   RunSchema,
+  Sticky,
+  type Priority as WirePriority,
   RunState as WireRunState,
   StepState as WireStepState,
-  Sticky,
 } from '../../../gen/yardmaster/v1/run_pb.ts';
 import type { RunState } from '../../domain/run.ts';
 import type { StepState } from '../../domain/step.ts';

@@ -1,7 +1,12 @@
 /** ScheduleRunRequest, checked against the configured limits, as a draft the engine takes. */
 import { durationMs } from '@bufbuild/protobuf/wkt';
 import type { ScheduleRunRequest } from '../../../gen/yardmaster/v1/admin_service_pb.ts';
-import { Priority as WirePriority, type Retry, type StepDefinition as WireStep, Sticky } from '../../../gen/yardmaster/v1/run_pb.ts';
+import {
+  type Retry,
+  Sticky,
+  Priority as WirePriority,
+  type StepDefinition as WireStep,
+} from '../../../gen/yardmaster/v1/run_pb.ts';
 import { DeviceKind } from '../../../gen/yardmaster/v1/worker_pb.ts';
 import type { Limits } from '../../domain/limits.ts';
 import { PRIORITY_DEFAULT, type Priority } from '../../domain/priority.ts';
@@ -20,10 +25,16 @@ import { durationOrNull } from './time.ts';
 /** Everything but the ids, which the caller adds. `path` goes before field names in refusals ('' or 'runs[3].'). */
 export type RunRequest = Omit<RunDraft, 'runId' | 'known'>;
 
-export function readScheduleRun(path: string, namespace: string, request: ScheduleRunRequest, limits: Limits): RunRequest | Refusal {
+export function readScheduleRun(
+  path: string,
+  namespace: string,
+  request: ScheduleRunRequest,
+  limits: Limits,
+): RunRequest | Refusal {
   const missing = notYet(path, request);
   if (missing) return missing;
-  if (request.what.case !== 'step') return refuseField('INVALID_FIELD', `${path}step`, 'a run needs a step or a workflow');
+  if (request.what.case !== 'step')
+    return refuseField('INVALID_FIELD', `${path}step`, 'a run needs a step or a workflow');
   const definition = readStep(`${path}step.`, request.what.value, request, limits);
   if (isRefusal(definition)) return definition;
   const runsOn = parseTags(`${path}runs_on`, request.runsOn, limits.runsOnMax, limits);
@@ -60,16 +71,24 @@ function notYet(path: string, request: ScheduleRunRequest): Refusal | null {
     ['step.max_invalid_reports', step?.maxInvalidReports !== undefined],
   ];
   const field = asked.find(([, isAsked]) => isAsked)?.[0];
-  return field === undefined ? null : refuseField('NOT_IMPLEMENTED', `${path}${field}`, 'is not supported by this version');
+  return field === undefined
+    ? null
+    : refuseField('NOT_IMPLEMENTED', `${path}${field}`, 'is not supported by this version');
 }
 
 function readStep(path: string, step: WireStep, request: ScheduleRunRequest, limits: Limits): StepDefinition | Refusal {
-  if (step.action === '') return refuseField('INVALID_FIELD', `${path}action`, 'is empty: it names the handler the step needs');
+  if (step.action === '')
+    return refuseField('INVALID_FIELD', `${path}action`, 'is empty: it names the handler the step needs');
   const name = step.name === '' ? step.action : step.name;
-  const bad = checkText(`${path}action`, step.action, limits.keyBytesMax) ?? checkText(`${path}name`, name, limits.keyBytesMax);
+  const bad =
+    checkText(`${path}action`, step.action, limits.keyBytesMax) ?? checkText(`${path}name`, name, limits.keyBytesMax);
   if (bad) return bad;
   if (step.needs.length > 0) {
-    return refuseField('INVALID_FIELD', `${path}needs`, `"${step.needs[0]}" is not a step of this run, which has only one`);
+    return refuseField(
+      'INVALID_FIELD',
+      `${path}needs`,
+      `"${step.needs[0]}" is not a step of this run, which has only one`,
+    );
   }
   const runsOn = parseTags(`${path}runs_on`, step.runsOn, limits.runsOnMax, limits);
   if (isRefusal(runsOn)) return runsOn;
@@ -110,16 +129,24 @@ function readInput(path: string, request: ScheduleRunRequest, limits: Limits): s
     const text = jsonTextOf(`${path}input`, request.input, limits);
     return isRefusal(text) ? text : (checkJsonText(`${path}input`, text, limits) ?? text);
   }
-  if (request.input !== undefined) return refuseField('INVALID_FIELD', `${path}input_json`, 'input is set too: give one of them');
+  if (request.input !== undefined)
+    return refuseField('INVALID_FIELD', `${path}input_json`, 'input is set too: give one of them');
   return checkJsonText(`${path}input_json`, request.inputJson, limits) ?? request.inputJson;
 }
 
 /** Sorted by key: a map has no order on the wire, and the same request must have the same digest. */
-export function readMetadata(field: string, metadata: Record<string, string>, limits: Limits): Record<string, string> | Refusal {
+export function readMetadata(
+  field: string,
+  metadata: Record<string, string>,
+  limits: Limits,
+): Record<string, string> | Refusal {
   const entries = Object.entries(metadata).sort(([a], [b]) => compareText(a, b));
-  if (entries.length > limits.metadataEntriesMax) return refuseLimit(field, entries.length, limits.metadataEntriesMax, 'entries');
+  if (entries.length > limits.metadataEntriesMax)
+    return refuseLimit(field, entries.length, limits.metadataEntriesMax, 'entries');
   for (const [key, value] of entries) {
-    const bad = checkText(`${field} key`, key, limits.keyBytesMax) ?? checkText(`${field}["${key}"]`, value, limits.valueBytesMax);
+    const bad =
+      checkText(`${field} key`, key, limits.keyBytesMax) ??
+      checkText(`${field}["${key}"]`, value, limits.valueBytesMax);
     if (bad) return bad;
   }
   return Object.fromEntries(entries);

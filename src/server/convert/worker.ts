@@ -1,6 +1,6 @@
 /** Workers on the wire. */
 import { create } from '@bufbuild/protobuf';
-import { type Worker, WorkerSchema, WorkerState as WireState } from '../../../gen/yardmaster/v1/worker_pb.ts';
+import { WorkerState as WireState, type Worker, WorkerSchema } from '../../../gen/yardmaster/v1/worker_pb.ts';
 import type { WorkerState } from '../../domain/worker.ts';
 import type { WorkerView } from '../../engine/views.ts';
 import { writeLabels } from './labels.ts';
@@ -34,7 +34,14 @@ export function writeWorker(view: WorkerView): Worker {
     actions: [...view.actions],
     slots: view.slots,
     slotsUsed: view.slotsUsed,
-    ...(view.devices ? { devices: { gpuIds: [...view.devices.gpuIds], ...(view.devices.cpuSlots === null ? {} : { cpuSlots: view.devices.cpuSlots }) } } : {}),
+    ...(view.devices
+      ? {
+          devices: {
+            gpuIds: [...view.devices.gpuIds],
+            ...(view.devices.cpuSlots === null ? {} : { cpuSlots: view.devices.cpuSlots }),
+          },
+        }
+      : {}),
     assignments: view.assignments.map(({ assignmentId, runId, stepName, progress }) => ({
       assignmentId,
       runId,

@@ -1,7 +1,11 @@
 /** WorkerService.Connect on @grpc/grpc-js: bytes in and out of a session. */
 import { toBinary } from '@bufbuild/protobuf';
 import type { MethodDefinition, ServerDuplexStream } from '@grpc/grpc-js';
-import { type ConnectResponse, ConnectResponseSchema, WorkerService } from '../../../gen/yardmaster/v1/worker_service_pb.ts';
+import {
+  type ConnectResponse,
+  ConnectResponseSchema,
+  WorkerService,
+} from '../../../gen/yardmaster/v1/worker_service_pb.ts';
 import { refusalOf } from '../errors.ts';
 import type { Plane } from '../plane.ts';
 import { type Incoming, readIncoming } from '../session/incoming.ts';

@@ -26,5 +26,7 @@ export function readPageToken(token: string, list: string, place: RegExp): strin
   } catch {
     // Not one of ours; the same answer as for another list's token.
   }
-  throw new RefusedError(refuseField('INVALID_PAGE_TOKEN', 'page_token', `"${token.slice(0, 40)}" is not a token of this list`));
+  throw new RefusedError(
+    refuseField('INVALID_PAGE_TOKEN', 'page_token', `"${token.slice(0, 40)}" is not a token of this list`),
+  );
 }

@@ -8,8 +8,14 @@ export interface Caller {
   readonly signal: AbortSignal;
 }
 
-type Unary<M extends DescMethod> = (request: MessageShape<M['input']>, caller: Caller) => Promise<MessageInitShape<M['output']>>;
-type ServerStreaming<M extends DescMethod> = (request: MessageShape<M['input']>, caller: Caller) => AsyncIterable<MessageInitShape<M['output']>>;
+type Unary<M extends DescMethod> = (
+  request: MessageShape<M['input']>,
+  caller: Caller,
+) => Promise<MessageInitShape<M['output']>>;
+type ServerStreaming<M extends DescMethod> = (
+  request: MessageShape<M['input']>,
+  caller: Caller,
+) => AsyncIterable<MessageInitShape<M['output']>>;
 
 /** The rpcs of a service, but for streams from the client; one that is missing answers UNIMPLEMENTED. */
 export type Implementation<S extends DescService> = {

@@ -1,6 +1,11 @@
 /** AdminService: runs. */
 import { type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
-import { type AdminService, CancelMode, type ListRunsRequest, type ScheduleRunRequest } from '../../../gen/yardmaster/v1/admin_service_pb.ts';
+import {
+  type AdminService,
+  CancelMode,
+  type ListRunsRequest,
+  type ScheduleRunRequest,
+} from '../../../gen/yardmaster/v1/admin_service_pb.ts';
 import type { Run } from '../../../gen/yardmaster/v1/run_pb.ts';
 import type { LogLevel } from '../../../gen/yardmaster/v1/worker_service_pb.ts';
 import { isRefusal, refuse, refuseField, refuseLimit } from '../../domain/refusal.ts';
@@ -36,7 +41,8 @@ export function runRpcs(plane: Plane): Implementation<typeof AdminService> {
     },
 
     async scheduleRuns({ runs }, { namespace }) {
-      if (runs.length > limits.batchRunsMax) throw new RefusedError(refuseLimit('runs', runs.length, limits.batchRunsMax, 'runs'));
+      if (runs.length > limits.batchRunsMax)
+        throw new RefusedError(refuseLimit('runs', runs.length, limits.batchRunsMax, 'runs'));
       const numbered = runs.map((request, index) => ({ path: `runs[${index}].`, request }));
       const scheduled = await schedule(plane, await drafts(plane, namespace, numbered));
       return {
@@ -46,7 +52,8 @@ export function runRpcs(plane: Plane): Implementation<typeof AdminService> {
     },
 
     async getRun({ runId, workflow, number }, { namespace }) {
-      if (workflow !== '' || number !== 0n) throw new RefusedError(refuseField('NOT_IMPLEMENTED', 'workflow', 'is not supported by this version'));
+      if (workflow !== '' || number !== 0n)
+        throw new RefusedError(refuseField('NOT_IMPLEMENTED', 'workflow', 'is not supported by this version'));
       return { run: await storedRun(plane, namespace, runId) };
     },
 
@@ -65,7 +72,14 @@ export function runRpcs(plane: Plane): Implementation<typeof AdminService> {
       const bad = checkText('reason', reason, limits.payloadBytesMax);
       if (bad) throw new RefusedError(bad);
       const engineMode = mode === CancelMode.IF_PENDING ? 'IF_PENDING' : 'ANY';
-      const cancelled = await plane.submit({ kind: 'cancel_run', namespace, runId, mode: engineMode, reason, stepName });
+      const cancelled = await plane.submit({
+        kind: 'cancel_run',
+        namespace,
+        runId,
+        mode: engineMode,
+        reason,
+        stepName,
+      });
       if (isRefusal(cancelled) && cancelled.refused === 'RUN_NOT_FOUND') await checkCancelled(plane, namespace, runId);
       else accepted(cancelled);
       return { run: await storedRun(plane, namespace, runId) };
@@ -75,7 +89,11 @@ export function runRpcs(plane: Plane): Implementation<typeof AdminService> {
       const run = await findStored(plane, namespace, request.runId);
       const step = request.stepName === '' ? run.steps[0] : run.steps.find(({ name }) => name === request.stepName);
       if (step === undefined) {
-        throw new RefusedError(refuse('STEP_NOT_FOUND', `step_name "${request.stepName}" is not a step of run ${run.runId}`, { step_name: request.stepName }));
+        throw new RefusedError(
+          refuse('STEP_NOT_FOUND', `step_name "${request.stepName}" is not a step of run ${run.runId}`, {
+            step_name: request.stepName,
+          }),
+        );
       }
       const size = pageSize(request.pageSize, limits);
       const after = Number(readPageToken(request.pageToken, 'logs', COUNT) ?? 0);
@@ -104,7 +122,11 @@ async function drafts(plane: Plane, namespace: string, asked: readonly Asked[]):
   const read = asked.map(({ path, request }) => accepted(readScheduleRun(path, namespace, request, plane.limits)));
   const requestIds = read.map(({ requestId }) => requestId).filter((requestId) => requestId !== '');
   const known = await plane.findRequests(namespace, requestIds);
-  return read.map((request) => ({ ...request, runId: plane.ids.orderedId(), known: known.get(request.requestId) ?? null }));
+  return read.map((request) => ({
+    ...request,
+    runId: plane.ids.orderedId(),
+    known: known.get(request.requestId) ?? null,
+  }));
 }
 
 async function schedule(plane: Plane, runs: readonly RunDraft[]) {
@@ -122,7 +144,9 @@ async function schedule(plane: Plane, runs: readonly RunDraft[]) {
 async function findStored(plane: Plane, namespace: string, runId: string): Promise<RunView> {
   const run = RUN_ID.test(runId) ? await readRun(plane.reads, namespace, runId) : null;
   if (run !== null) return run;
-  throw new RefusedError(refuse('RUN_NOT_FOUND', `run_id "${runId}" does not exist in namespace "${namespace}"`, { run_id: runId }));
+  throw new RefusedError(
+    refuse('RUN_NOT_FOUND', `run_id "${runId}" does not exist in namespace "${namespace}"`, { run_id: runId }),
+  );
 }
 
 /** Only ended runs leave memory; as there, a cancelled one may be cancelled again and another one may not. */
@@ -142,18 +166,23 @@ async function storedRun(plane: Plane, namespace: string, runId: string): Promis
 
 function boundOf(field: string, time: Timestamp | undefined): number | null {
   if (time === undefined) return null;
-  if (!isPossibleTime(time)) throw new RefusedError(refuseField('INVALID_FIELD', field, `${time.seconds} seconds is not a time between the years 1 and 9999`));
+  if (!isPossibleTime(time))
+    throw new RefusedError(
+      refuseField('INVALID_FIELD', field, `${time.seconds} seconds is not a time between the years 1 and 9999`),
+    );
   return timestampMs(time);
 }
 
 function filterOf(plane: Plane, namespace: string, request: ListRunsRequest): Omit<RunFilter, 'limit'> {
-  if (request.workflow !== '') throw new RefusedError(refuseField('NOT_IMPLEMENTED', 'workflow', 'is not supported by this version'));
+  if (request.workflow !== '')
+    throw new RefusedError(refuseField('NOT_IMPLEMENTED', 'workflow', 'is not supported by this version'));
   const { limits } = plane;
   const badAction = checkText('action', request.action, limits.keyBytesMax);
   if (badAction) throw new RefusedError(badAction);
   const states = request.states.map((state, index) => {
     const name = runStateFromWire(state);
-    if (name === undefined) throw new RefusedError(refuseField('INVALID_FIELD', `states[${index}]`, `${state} is not a state of a run`));
+    if (name === undefined)
+      throw new RefusedError(refuseField('INVALID_FIELD', `states[${index}]`, `${state} is not a state of a run`));
     return name;
   });
   return {

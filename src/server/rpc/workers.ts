@@ -56,7 +56,9 @@ export function workerRpcs(plane: Plane): Implementation<typeof AdminService> {
     async drainWorker({ workerId, reason }, { namespace }: Caller) {
       const bad = checkText('reason', reason, limits.payloadBytesMax);
       if (bad) throw new RefusedError(bad);
-      return { worker: writeWorker(accepted(await plane.submit({ kind: 'drain_worker', namespace, workerId, reason }))) };
+      return {
+        worker: writeWorker(accepted(await plane.submit({ kind: 'drain_worker', namespace, workerId, reason }))),
+      };
     },
 
     async resumeWorker({ workerId }, { namespace }) {

@@ -1,6 +1,13 @@
 /** Messages of an open stream as commands: what is checked of each, and which command it is. */
-import { type ConnectRequest, LogLevel, ReturnReason as WireReason, type StepFailed, type StepLogged } from '../../../gen/yardmaster/v1/worker_service_pb.ts';
+
 import { type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
+import {
+  type ConnectRequest,
+  LogLevel,
+  type StepFailed,
+  type StepLogged,
+  ReturnReason as WireReason,
+} from '../../../gen/yardmaster/v1/worker_service_pb.ts';
 import type { Limits } from '../../domain/limits.ts';
 import { isRefusal, type Refusal, refuse, refuseField } from '../../domain/refusal.ts';
 import type { Command, ReturnReason } from '../../engine/commands.ts';
@@ -34,7 +41,13 @@ export function readFact(connection: number, message: Message, bytes: Uint8Array
       return { kind: 'accept_step', connection, assignmentId: message.value.assignmentId };
     case 'stepReturned': {
       const { assignmentId, reason, detail } = message.value;
-      return { kind: 'return_step', connection, assignmentId, reason: RETURN_REASONS[reason] ?? 'OTHER', detail: clean(detail) };
+      return {
+        kind: 'return_step',
+        connection,
+        assignmentId,
+        reason: RETURN_REASONS[reason] ?? 'OTHER',
+        detail: clean(detail),
+      };
     }
     case 'stepSucceeded': {
       const outputJson = message.value.outputJson === '' ? 'null' : message.value.outputJson;
@@ -42,7 +55,12 @@ export function readFact(connection: number, message: Message, bytes: Uint8Array
       return bad ?? { kind: 'succeed_step', connection, assignmentId: message.value.assignmentId, outputJson };
     }
     case 'stepFailed':
-      return { kind: 'fail_step', connection, assignmentId: message.value.assignmentId, failure: readFailure(message.value) };
+      return {
+        kind: 'fail_step',
+        connection,
+        assignmentId: message.value.assignmentId,
+        failure: readFailure(message.value),
+      };
     case 'stepCancelled':
       return { kind: 'confirm_cancel', connection, assignmentId: message.value.assignmentId };
     case 'slotsChanged':

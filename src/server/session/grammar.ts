@@ -6,7 +6,12 @@ import { checkShape } from '../validate.ts';
 import type { Incoming } from './incoming.ts';
 
 /** Messages that are not settled, and so carry no number. */
-const UNNUMBERED: ReadonlySet<ConnectRequest['message']['case']> = new Set(['hello', 'heartbeat', 'stepProgressed', 'goodbye']);
+const UNNUMBERED: ReadonlySet<ConnectRequest['message']['case']> = new Set([
+  'hello',
+  'heartbeat',
+  'stepProgressed',
+  'goodbye',
+]);
 
 /** A kind that is unknown here is numbered if its sender numbered it. */
 export function isNumbered({ message, sequence }: Incoming): boolean {
@@ -24,7 +29,10 @@ export function breachOf(incoming: Incoming, isFirst: boolean, expectedSequence:
   }
   const expected = isNumbered(incoming) ? expectedSequence : 0;
   if (incoming.sequence === expected) return null;
-  return refuse('INVALID_SEQUENCE', `sequence: is ${incoming.sequence}, expected ${expected} (${kind ?? 'unknown message'})`);
+  return refuse(
+    'INVALID_SEQUENCE',
+    `sequence: is ${incoming.sequence}, expected ${expected} (${kind ?? 'unknown message'})`,
+  );
 }
 
 /** What is wrong with one message by itself: it is refused, and the stream stays up. */
@@ -33,6 +41,7 @@ export function faultOf({ bytes, message }: Incoming, limits: Limits): Refusal |
     return { ...refuseLimit('message', bytes.length, limits.messageBytesMax, 'bytes'), refused: 'MESSAGE_TOO_LARGE' };
   }
   if (message === null) return refuse('INVALID_FIELD', 'the message cannot be decoded');
-  if (message.message.case === undefined) return refuse('UNKNOWN_MESSAGE', 'this server does not know this kind of message');
+  if (message.message.case === undefined)
+    return refuse('UNKNOWN_MESSAGE', 'this server does not know this kind of message');
   return checkShape(ConnectRequestSchema, message);
 }

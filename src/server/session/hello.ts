@@ -48,7 +48,8 @@ export function readHello(hello: Hello, bytes: Uint8Array, context: HelloContext
 
 function readActions(actions: readonly string[], limits: Limits): string[] | Refusal {
   const unique = [...new Set(actions)];
-  if (unique.length > limits.actionsPerWorkerMax) return refuseLimit('hello.actions', unique.length, limits.actionsPerWorkerMax, 'actions');
+  if (unique.length > limits.actionsPerWorkerMax)
+    return refuseLimit('hello.actions', unique.length, limits.actionsPerWorkerMax, 'actions');
   for (const action of unique) {
     if (action === '') return refuseField('INVALID_FIELD', 'hello.actions', 'holds an empty action');
     const bad = checkText('hello.actions', action, limits.keyBytesMax);

@@ -1,7 +1,7 @@
 /** A message as it came: its bytes are kept, since its size is checked by us and its labels are read from them. */
 import { fromBinary } from '@bufbuild/protobuf';
-import { EmptySchema } from '@bufbuild/protobuf/wkt';
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
+import { EmptySchema } from '@bufbuild/protobuf/wkt';
 import { type ConnectRequest, ConnectRequestSchema } from '../../../gen/yardmaster/v1/worker_service_pb.ts';
 
 export interface Incoming {

@@ -16,7 +16,7 @@ export interface Transport {
 }
 
 /** A stream with more than this waiting is not given more work. */
-export const OUTGOING_MESSAGES_MAX = 64;
+const OUTGOING_MESSAGES_MAX = 64;
 
 export interface Outgoing {
   push(order: Order, onWritten?: () => void): void;

@@ -9,7 +9,9 @@ import type { Account } from './run.ts';
  */
 export function accountFor(cluster: string): Account | undefined {
   if (process.getuid === undefined) {
-    throw new DatabaseOpenError(`The embedded PostgreSQL needs Unix sockets and users, which ${process.platform} lacks. ${USE_ANOTHER}`);
+    throw new DatabaseOpenError(
+      `The embedded PostgreSQL needs Unix sockets and users, which ${process.platform} lacks. ${USE_ANOTHER}`,
+    );
   }
   if (process.getuid() !== 0) return undefined;
 

@@ -1,7 +1,7 @@
 /** One question to a server that may or may not be there. */
 import postgres from 'postgres';
-import { errorCode } from './failure.ts';
 import { SUPERUSER } from './cluster.ts';
+import { errorCode } from './failure.ts';
 import { socketFile } from './place.ts';
 
 export const DATABASE = 'yardmaster';
@@ -21,7 +21,15 @@ const ASK_SECONDS_MAX = 5;
 
 /** What postgres.js needs to reach it. Everything is given, so that no PG… variable of the environment steps in. */
 export function clientOptions({ directory, port }: Endpoint, database = DATABASE) {
-  return { host: 'localhost', port, path: socketFile(directory, port), database, user: SUPERUSER, password: 'unused', ssl: false } as const;
+  return {
+    host: 'localhost',
+    port,
+    path: socketFile(directory, port),
+    database,
+    user: SUPERUSER,
+    password: 'unused',
+    ssl: false,
+  } as const;
 }
 
 export async function ask(endpoint: Endpoint, database = DATABASE): Promise<Answer> {

@@ -1,6 +1,7 @@
 /** PostgreSQL's programs: where they are installed, or a copy that the user who runs them can read. */
-import { chmod, copyFile, lstat, mkdir, readdir, readFile, readlink, rename, rm, symlink } from 'node:fs/promises';
+
 import { constants } from 'node:fs';
+import { chmod, copyFile, lstat, mkdir, readdir, readFile, readlink, rename, rm, symlink } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join, relative, resolve } from 'node:path';
@@ -68,7 +69,10 @@ function binariesIn(native: string, version: string): Binaries {
 }
 
 /** Runs both programs as their user will: that answers at once for permissions, libraries, architecture and mount options. */
-async function tryBinaries(native: string, account: Account | undefined): Promise<{ version?: string; output: string }> {
+async function tryBinaries(
+  native: string,
+  account: Account | undefined,
+): Promise<{ version?: string; output: string }> {
   // They hand their own path to a shell in double quotes; a path in which that means something else will not do.
   if (/["$`\\\n]/.test(native)) return { output: `The path ${native} has characters that a shell takes for its own.` };
   const [server, initdb] = await Promise.all(

@@ -57,9 +57,17 @@ export async function createCluster({ home, account }: Place, binaries: Binaries
   const outcome = await run(
     binaries.initdb,
     // The C locale sorts by code point, on every machine alike, whatever its locales are. No password: the socket's folder is the lock.
-    ['-D', unfinished, '-U', SUPERUSER, '--auth-local=trust', '--auth-host=reject', '--encoding=UTF8', '--no-locale', ...settings].concat(
-      flush ? [] : ['--no-sync'],
-    ),
+    [
+      '-D',
+      unfinished,
+      '-U',
+      SUPERUSER,
+      '--auth-local=trust',
+      '--auth-host=reject',
+      '--encoding=UTF8',
+      '--no-locale',
+      ...settings,
+    ].concat(flush ? [] : ['--no-sync']),
     { account },
   );
   if (!outcome.ok) {
@@ -84,7 +92,8 @@ async function removeUnfinished({ home, account }: Place): Promise<void> {
   for (const name of await readdir(home)) {
     if (!name.startsWith(UNFINISHED)) continue;
     const found = await stat(join(home, name)).catch(() => undefined);
-    if (found && nowMs - found.mtimeMs > UNFINISHED_AGE_MS_MAX) await run('rm', ['-rf', '--', join(home, name)], { account });
+    if (found && nowMs - found.mtimeMs > UNFINISHED_AGE_MS_MAX)
+      await run('rm', ['-rf', '--', join(home, name)], { account });
   }
 }
 

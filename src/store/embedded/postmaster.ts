@@ -38,7 +38,11 @@ const PASSING = /lock file "[^"]*" (already exists|is empty)|PID file|pre-existi
  * Two of us may do this at once: PostgreSQL creates postmaster.pid exclusively, so one start succeeds; the other fails, looks again, and
  * adopts. We never kill, and take a lock file away only when it names no PostgreSQL.
  */
-export async function startOrAdopt(place: Place, binaries: () => Promise<Binaries>, settings: Record<string, string>): Promise<Server> {
+export async function startOrAdopt(
+  place: Place,
+  binaries: () => Promise<Binaries>,
+  settings: Record<string, string>,
+): Promise<Server> {
   const cluster = join(place.home, 'cluster');
   const clock = systemClock();
   const beganMs = clock.nowMs();
@@ -50,7 +54,8 @@ export async function startOrAdopt(place: Place, binaries: () => Promise<Binarie
   while (clock.nowMs() - beganMs < START_SECONDS_MAX * 1000) {
     const endpoint = endpointOf(await readLock(pidFileOf(cluster)), cluster) ?? { directory: ownSocket, port: 5432 };
     last = await ask(endpoint);
-    if (last.state === 'answers') return { endpoint, version: last.version, hasDatabase: last.hasDatabase, adopted: !started };
+    if (last.state === 'answers')
+      return { endpoint, version: last.version, hasDatabase: last.hasDatabase, adopted: !started };
 
     const isEmptyStale = clock.nowMs() - beganMs > EMPTY_LOCK_MS_MAX;
     const held = await Promise.all(locks.map((path) => releaseStale(path, cluster, isEmptyStale)));
@@ -72,17 +77,32 @@ function endpointOf(file: LockFile | undefined, cluster: string): Endpoint | und
   return { directory: file.socketDirectory, port: file.port ?? 5432 };
 }
 
-async function start(place: Place, socketDirectory: string, binaries: Binaries, settings: Record<string, string>): Promise<boolean> {
+async function start(
+  place: Place,
+  socketDirectory: string,
+  binaries: Binaries,
+  settings: Record<string, string>,
+): Promise<boolean> {
   const log = join(place.home, 'postgres.log');
   if ((await logSize(place.home)) > LOG_BYTES_MAX) await rename(log, `${log}.1`);
   const logOffset = await logSize(place.home);
 
   const options = startOptions(socketDirectory, settings);
-  const outcome = await control(place, binaries, ['start', '-t', String(START_SECONDS_MAX), '-l', 'postgres.log', '-o', options]);
+  const outcome = await control(place, binaries, [
+    'start',
+    '-t',
+    String(START_SECONDS_MAX),
+    '-l',
+    'postgres.log',
+    '-o',
+    options,
+  ]);
   if (outcome.ok) return true;
   const tail = await logTail(place.home, logOffset);
   if (PASSING.test(outcome.output + tail)) return false;
-  throw new DatabaseOpenError(`The embedded PostgreSQL in ${place.home} could not be started. ${tail || outcome.output}\n${USE_ANOTHER}`);
+  throw new DatabaseOpenError(
+    `The embedded PostgreSQL in ${place.home} could not be started. ${tail || outcome.output}\n${USE_ANOTHER}`,
+  );
 }
 
 /** What must be so, whatever postgresql.conf says. */
@@ -124,7 +144,11 @@ export async function stopServer(place: Place, binaries: () => Promise<Binaries>
 function control(place: Place, binaries: Binaries, args: string[]): Promise<Outcome> {
   const cluster = join(place.home, 'cluster');
   const named = /["$`\\\n]/.test(cluster) ? [] : ['-D', cluster];
-  return run(binaries.pgCtl, [...args, '-w', ...named], { account: place.account, cwd: place.home, env: { PGDATA: cluster } });
+  return run(binaries.pgCtl, [...args, '-w', ...named], {
+    account: place.account,
+    cwd: place.home,
+    env: { PGDATA: cluster },
+  });
 }
 
 /** For a command that a person or a shell reads; as it is when that is safe. */

@@ -10,7 +10,13 @@ export interface StoredLine {
 }
 
 /** A page of a step's lines in the order they arrived, after `afterLogId`. */
-export async function readLogs(sql: Sql, runId: string, stepName: string, afterLogId: number, limit: number): Promise<StoredLine[]> {
+export async function readLogs(
+  sql: Sql,
+  runId: string,
+  stepName: string,
+  afterLogId: number,
+  limit: number,
+): Promise<StoredLine[]> {
   return sql<StoredLine[]>`
     SELECT log_id::float8 AS "logId", line_number::float8 AS number, attempt, level, text,
       extract(epoch FROM line_time)::float8 * 1000 AS "lineMs"
