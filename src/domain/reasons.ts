@@ -59,4 +59,3 @@ export const REASONS = {
 } as const;
 
 export type Reason = keyof typeof REASONS;
-type StatusName = (typeof REASONS)[Reason];

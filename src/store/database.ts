@@ -5,9 +5,7 @@ import { DatabaseOpenError } from './embedded/failure.ts';
 import { connectionOptions } from './embedded/url.ts';
 import { type OpenLog, openEmbedded } from './embedded.ts';
 
-export { DatabaseOpenError } from './embedded/failure.ts';
 export { connectionOptions } from './embedded/url.ts';
-export type { OpenLog } from './embedded.ts';
 
 export interface OpenOptions {
   /** postgres://…; also with a Unix socket: postgres:///name?host=/folder/of/the/socket&user=name. */
