@@ -10,5 +10,6 @@ export default defineConfig({
     // Two processes: the machines this runs on have two cores, and PostgreSQL needs its share.
     maxWorkers: 2,
     restoreMocks: true,
+    reporters: process.env.CI ? ['default', './test/support/count_reporter.ts'] : ['default'],
   },
 });
