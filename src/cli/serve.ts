@@ -13,15 +13,20 @@ const STOP_MS_MAX = 10_000;
 
 /** Serves until it is told to stop, and resolves with the exit code. `overrides` go over what the environment says. */
 export async function serve(overrides: Partial<ServerConfig> = {}): Promise<number> {
-  let server: RunningServer;
+  // From the first moment: a start may take long, and a standby waits for as long as the other one lives.
+  const told = stopSignal();
+  let server: RunningServer | null;
   try {
-    server = await startServer(configFromEnvironment(process.env, overrides));
+    const starting = startServer(configFromEnvironment(process.env, overrides));
+    server = await Promise.race([starting, told.then(() => null)]);
   } catch (error) {
     console.error(`Yardmaster cannot start. ${error instanceof Error ? error.message : String(error)}`);
     return error instanceof ConfigurationError ? REFUSED_CONFIGURATION : FAILED;
   }
+  // Nothing was promised to anybody yet; what was started ends with the process, or is adopted by the next one.
+  if (server === null) return STOPPED;
   console.log(greeting(server));
-  await stopSignal();
+  await told;
   const late = systemClock().after(STOP_MS_MAX, () => {
     console.error(`Yardmaster did not stop within ${STOP_MS_MAX} ms, and gives up.`);
     process.exit(FAILED);

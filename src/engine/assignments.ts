@@ -35,7 +35,10 @@ export function assign(state: EngineState, turn: Turn, step: StepRecord, worker:
   worker.lastAssignSequence = state.assignSequence;
   worker.assignments.set(assignment.assignmentId, step);
   state.assignments.set(assignment.assignmentId, step);
+  // It has less room than before: what waits did not become possible for it by this.
+  const wasFreed = turn.freedWorkers.has(worker);
   capacityChanged(state, turn, worker);
+  if (!wasFreed) turn.freedWorkers.delete(worker);
   runChanged(turn, step.run);
   turn.effects.push({
     kind: 'run_step',

@@ -174,6 +174,8 @@ export function attemptFailed(
     startWaiting(state, turn, step, 'FRESH');
     updateRun(state, turn, step);
   } else {
+    // Stored with the row, so that a restart does not shorten the wait.
+    step.readyMs = turn.nowMs + delayMs;
     step.backoffTimer = state.timers.arm(turn.nowMs + delayMs, { kind: 'backoff', step });
     updateRun(state, turn, step);
   }

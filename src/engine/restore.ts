@@ -132,7 +132,10 @@ function resumeStep(state: EngineState, step: StepRecord, row: LiveRunRow, nowMs
     step.scheduleDeadlineMs = Math.max(row.schedule_deadline_ms, earliestMs);
     armSchedule(state, step, step.scheduleDeadlineMs);
   }
-  if (step.state === 'BLOCKED') step.backoffTimer = state.timers.arm(earliestMs, { kind: 'backoff', step });
+  if (step.state === 'BLOCKED') {
+    const readyMs = Math.max(row.ready_ms ?? 0, earliestMs);
+    step.backoffTimer = state.timers.arm(readyMs, { kind: 'backoff', step });
+  }
   if (step.state === 'PENDING') putInQueue(state, step);
   if (step.state === 'ASSIGNED' || step.state === 'RUNNING') restoreAssignment(state, step, row, earliestMs);
 }

@@ -60,7 +60,7 @@ export function configFromEnvironment(
   environment: NodeJS.ProcessEnv = process.env,
   overrides: Partial<ServerConfig> = {},
 ): ServerConfig {
-  const logLevel = (environment.YARDMASTER_LOG_LEVEL ?? DEFAULT_CONFIG.logLevel) as LogLevel;
+  const logLevel = (environment.YARDMASTER_LOG_LEVEL || DEFAULT_CONFIG.logLevel) as LogLevel;
   if (!LOG_LEVELS.includes(logLevel)) {
     throw new ConfigurationError(`YARDMASTER_LOG_LEVEL: "${logLevel}" must be one of ${LOG_LEVELS.join(', ')}`);
   }
@@ -73,7 +73,7 @@ export function configFromEnvironment(
     httpPort: portOf('YARDMASTER_HTTP_PORT', environment.YARDMASTER_HTTP_PORT, httpPortBeside(grpcPort)),
     token: environment.YARDMASTER_TOKEN === '' ? undefined : environment.YARDMASTER_TOKEN,
     databaseUrl: environment.DATABASE_URL === '' ? undefined : environment.DATABASE_URL,
-    dataDirectory: environment.YARDMASTER_DATA_DIR ?? DEFAULT_CONFIG.dataDirectory,
+    dataDirectory: environment.YARDMASTER_DATA_DIR || DEFAULT_CONFIG.dataDirectory,
     logLevel,
     ...overrides,
   };

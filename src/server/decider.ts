@@ -13,9 +13,6 @@ import { type Commit, createJournal, type Journal } from '../store/journal.ts';
 import type { Meters } from './meters.ts';
 import { beforeCommand, countDecision } from './metrics_decisions.ts';
 
-/** Memory of what ended is trimmed this often when nothing else happens. */
-const HOUSEKEEPING_MS = 5_000;
-
 /** Facts of workers: when nothing follows from one, only its acknowledgement waits for the commit. */
 const NOBODY_WAITS: ReadonlySet<CommandKind> = new Set([
   'accept_step',
@@ -118,6 +115,8 @@ export function createDecider(options: DeciderOptions): Decider {
   }
 
   function tick(): void {
+    // However it comes here, a timer that is still set must not fire beside the next one.
+    timer?.clear();
     timerMs = Number.POSITIVE_INFINITY;
     // While the store is away no timer has effect: nothing it decides could be made true.
     if (journal.isStalled()) retryTick();
@@ -131,14 +130,6 @@ export function createDecider(options: DeciderOptions): Decider {
     timer = clock.after(STALLED_RETRY_MS, tick);
   }
 
-  let housekeeping: Timer | null = null;
-  function keepHouse(): void {
-    housekeeping = clock.after(HOUSEKEEPING_MS, () => {
-      tick();
-      if (!stopped) keepHouse();
-    });
-  }
-  keepHouse();
   armTimer();
 
   return {
@@ -148,7 +139,6 @@ export function createDecider(options: DeciderOptions): Decider {
     stop() {
       stopped = true;
       timer?.clear();
-      housekeeping?.clear();
       journal.stop();
     },
   };

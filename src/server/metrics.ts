@@ -1,4 +1,6 @@
 /** The metrics page: counters as they are told, and the engine's state as it is when somebody looks. */
+
+import { waitingVerdict } from '../domain/verdict.ts';
 import { workerStateOf } from '../domain/worker.ts';
 import type { EngineState } from '../engine/state.ts';
 import { createMetrics, type Metrics } from '../lib/prometheus.ts';
@@ -103,9 +105,13 @@ function addStateGauges(metrics: Metrics, plane: Watched): void {
       set(count, { state: key.slice(0, space), namespace: key.slice(space + 1) });
     }
   });
-  metrics.gauge('pending_steps', 'Steps that wait for a worker, by action.', ['action'], (set) => {
+  const pendingHelp = 'Steps that wait for a worker, by action and by why: the verdict over all workers.';
+  metrics.gauge('pending_steps', pendingHelp, ['action', 'verdict'], (set) => {
     const state = plane.engineState();
-    if (state !== null) for (const [action, count] of largest(pendingByAction(state))) set(count, { action });
+    if (state === null) return;
+    for (const [action, byVerdict] of pendingByAction(state)) {
+      for (const [verdict, count] of byVerdict) set(count, { action, verdict });
+    }
   });
   metrics.gauge('slots', 'Slots of the workers that have a live stream.', [], (set) => {
     const state = plane.engineState();
@@ -125,10 +131,26 @@ function sumOfConnected(state: EngineState, of: (worker: Worker) => number): num
   return sum;
 }
 
-function pendingByAction(state: EngineState): Map<string, number> {
-  const pending = new Map<string, number>();
-  for (const { spec, queue } of state.demands.values())
-    pending.set(spec.action, (pending.get(spec.action) ?? 0) + queue.size);
+/** Demands are examined worker by worker; a page asked for must not hold up the plane, so only so many pairs are. */
+const PAIRS_EXAMINED_MAX = 100_000;
+const NOT_EXAMINED = 'NOT_EXAMINED';
+
+/** Waiting steps by action, then by verdict. The smaller actions stand together under one name. */
+function pendingByAction(state: EngineState): Map<string, Map<string, number>> {
+  const totals = new Map<string, number>();
+  for (const { spec, queue } of state.demands.values()) {
+    totals.set(spec.action, (totals.get(spec.action) ?? 0) + queue.size);
+  }
+  const named = largest(totals);
+  const pending = new Map<string, Map<string, number>>();
+  let pairsLeft = PAIRS_EXAMINED_MAX;
+  for (const { spec, namespace, queue } of state.demands.values()) {
+    pairsLeft -= state.workers.size;
+    const verdict = pairsLeft < 0 ? NOT_EXAMINED : waitingVerdict(spec, namespace.matchMode, state.workers.values());
+    const action = named.has(spec.action) ? spec.action : REST;
+    const byVerdict = pending.get(action) ?? new Map<string, number>();
+    pending.set(action, byVerdict.set(verdict, (byVerdict.get(verdict) ?? 0) + queue.size));
+  }
   return pending;
 }
 

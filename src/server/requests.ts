@@ -15,6 +15,8 @@ const NONE: ReadonlyMap<string, KnownRequest> = new Map();
 /** Correct from the first moment; fast once the ids in the store have been read, which goes on beside. */
 export function createRequestBook(reads: Sql, log: Log): RequestBook {
   let filter: RequestFilter = createRequestFilter();
+  // The one before: it knows the ids whose runs were on their way to the store when the reading of it began.
+  let previous: RequestFilter | null = null;
   let loading = false;
 
   async function load(): Promise<void> {
@@ -22,6 +24,8 @@ export function createRequestBook(reads: Sql, log: Log): RequestBook {
       const stored = await countRequests(reads);
       // Room for as many again, so that it lasts; what comes in meanwhile is added beside the reading.
       const next = createRequestFilter(Math.max(REQUEST_FILTER_IDS, stored * 2));
+      filter.setComplete();
+      previous = filter;
       filter = next;
       for await (const { namespace, requestId } of readRequestIds(reads)) next.add(namespace, requestId);
       next.setComplete();
@@ -31,6 +35,10 @@ export function createRequestBook(reads: Sql, log: Log): RequestBook {
     } finally {
       loading = false;
     }
+  }
+
+  function isMaybeUsed(namespace: string, requestId: string): boolean {
+    return filter.maybeUsed(namespace, requestId) || (previous?.maybeUsed(namespace, requestId) ?? false);
   }
 
   function reload(): void {
@@ -43,7 +51,7 @@ export function createRequestBook(reads: Sql, log: Log): RequestBook {
   reload();
   return {
     async find(namespace, requestIds) {
-      const asked = requestIds.filter((requestId) => filter.maybeUsed(namespace, requestId));
+      const asked = requestIds.filter((requestId) => isMaybeUsed(namespace, requestId));
       for (const requestId of requestIds) filter.add(namespace, requestId);
       if (filter.isFull) reload();
       if (asked.length === 0) return NONE;

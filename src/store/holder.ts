@@ -68,7 +68,7 @@ export async function becomeHolder(
   signal?.addEventListener('abort', giveUp, { once: true });
   try {
     signal?.throwIfAborted();
-    backend = await lock(session);
+    backend = await lock(session, log);
     await bringUpToDate(session.sql);
     epoch = await beginEpoch(session, name);
   } catch (error) {
@@ -134,7 +134,9 @@ function discard(session: Session): void {
   session.sql.end({ timeout: 0 }).catch(() => {});
 }
 
-async function lock(session: Session): Promise<Backend> {
+async function lock(session: Session, log: Log): Promise<Backend> {
+  const [free] = await session.sql<{ locked: boolean }[]>`SELECT pg_try_advisory_lock(${LOCK_KEY}) AS locked`;
+  if (free?.locked !== true) log.warn({}, 'another process decides on this database: standing by until it ends');
   const [backend] = await session.sql<Backend[]>`SELECT pg_advisory_lock(${LOCK_KEY}), ${ownBackend(session.sql)}`;
   session.locked = true;
   return backend as Backend;

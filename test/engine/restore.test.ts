@@ -176,6 +176,19 @@ it('a step in backoff tries again', () => {
   expect(next.holder(run)).toBe('beta');
 });
 
+it('a backoff longer than the grace is not shortened', () => {
+  const alpha = yard.hello({ name: 'alpha' });
+  const run = yard.submit({ retry: { attemptsMax: 2, initialBackoffMs: 3_600_000 } });
+  alpha.accept(run);
+  alpha.fail(run);
+  const next = restart();
+  next.hello({ name: 'beta' });
+  next.advance(3_599_999);
+  expect(next.step(run).state).toBe('BLOCKED');
+  next.advance(1);
+  expect(next.holder(run)).toBe('beta');
+});
+
 it('workers, namespaces and request ids are as they were', () => {
   yard.take({ kind: 'put_namespace', name: 'other', matchMode: 'STRICT', retentionMs: 5, scheduleTimeoutMs: 7 });
   const alpha = yard.hello({

@@ -289,3 +289,25 @@ describe('cancelling', () => {
     expect(yard.engine.nextDueMs()).toBe(yard.nowMs + yard.times.endedInMemoryMs);
   });
 });
+
+describe('a long backlog', () => {
+  const BACKLOG = 500;
+
+  it('that a worker cannot take is not looked at again when that worker is given something else', () => {
+    const yard = createYard();
+    const client = yard.hello({ name: 'alpha', slots: 9, actions: ['build'], labels: { memory: 1 } });
+    for (let size = 0; size < BACKLOG; size++) yard.submit({ stepDesired: [desire('memory', -size - 1)] });
+    const worker = yard.engine.state.workers.get(client.workerId);
+    if (worker === undefined) throw new Error('the worker is known');
+    let looks = 0;
+    const labels = new Map(worker.labels);
+    labels.get = (key) => {
+      looks += 1;
+      return Map.prototype.get.call(labels, key);
+    };
+    worker.labels = labels;
+    yard.submit({ stepDesired: [desire('memory', 1)] });
+    expect(worker.assignments.size).toBe(1);
+    expect(looks).toBeLessThan(BACKLOG / 10);
+  });
+});

@@ -90,7 +90,7 @@ describe('the page', () => {
     const during = await scrape();
     expect(value(during, 'workers', { state: 'busy', namespace: 'default' })).toBe(1);
     expect([value(during, 'slots'), value(during, 'slots_used'), value(during, 'streams_open')]).toEqual([3, 1, 1]);
-    expect(value(during, 'pending_steps', { action: 'uncounted "\\\n' })).toBe(1);
+    expect(value(during, 'pending_steps', { action: 'uncounted "\\\n', verdict: 'NO_SUCH_ACTION' })).toBe(1);
     expect(value(during, 'assignments_total') - value(before, 'assignments_total')).toBe(1);
     for (const latency of ['submit_to_accept_seconds', 'assign_to_accept_seconds']) {
       expect(value(during, `${latency}_count`)).toBe(1);
@@ -141,9 +141,11 @@ describe('the page', () => {
     const families = await scrape();
     const samples = families.get('yardmaster_pending_steps')?.samples ?? [];
     expect(samples).toHaveLength(NAMED_MAX + 1);
-    expect(value(families, 'pending_steps', { action: 'large' })).toBe(5);
+    expect(value(families, 'pending_steps', { action: 'large', verdict: 'NO_SUCH_ACTION' })).toBe(5);
     const others = ['uncounted "\\\n', 'large'].length;
-    expect(value(families, 'pending_steps', { action: 'other' })).toBe(NAMED_MAX + 20 + others - NAMED_MAX);
+    expect(value(families, 'pending_steps', { action: 'other', verdict: 'NO_SUCH_ACTION' })).toBe(
+      NAMED_MAX + 20 + others - NAMED_MAX,
+    );
   });
 });
 

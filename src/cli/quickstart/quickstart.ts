@@ -1,7 +1,7 @@
 /** `npm run quickstart`: the plane, three workers and a little story of runs, in one terminal. `--once` ends after it. */
-import { setTimeout as wait } from 'node:timers/promises';
 import { StepState } from '../../../gen/yardmaster/v1/run_pb.ts';
 import { type AdminClient, createAdminClient } from '../../client/index.ts';
+import { sleep, systemClock } from '../../lib/clock.ts';
 import { configFromEnvironment } from '../../server/config.ts';
 import { startServer } from '../../server/server.ts';
 import { FLEET, type Fleet, startFleet } from './fleet.ts';
@@ -67,7 +67,10 @@ async function tell(number: number, chapter: Chapter, admin: AdminClient, fleet:
   const late = new AbortController();
   const entered = await Promise.race([
     fleet.entered(runId),
-    wait(CHAPTER_MS_MAX, null, { signal: late.signal }).catch(() => null),
+    sleep(systemClock(), CHAPTER_MS_MAX, late.signal).then(
+      () => null,
+      () => null,
+    ),
   ]);
   late.abort();
   if (entered === null) {

@@ -18,6 +18,9 @@ export interface Transport {
 /** A stream with more than this waiting is not given more work. */
 const OUTGOING_MESSAGES_MAX = 64;
 
+/** Whoever lets this many wait does not read at all: its stream ends. */
+export const UNREAD_MESSAGES_MAX = 10_000;
+
 export interface Outgoing {
   push(order: Order, onWritten?: () => void): void;
   /** An order that is not known yet; what follows it waits. Rejected: it is left out. */
@@ -41,9 +44,10 @@ export interface OutgoingOptions {
   readonly transport: Transport;
   readonly acknowledged: () => number;
   readonly onBackPressure: (on: boolean) => void;
+  readonly onUnread: () => void;
 }
 
-export function createOutgoing({ transport, acknowledged, onBackPressure }: OutgoingOptions): Outgoing {
+export function createOutgoing({ transport, acknowledged, onBackPressure, onUnread }: OutgoingOptions): Outgoing {
   const items: Item[] = [];
   let sentAcknowledged = 0;
   let scheduled = false;
@@ -66,7 +70,11 @@ export function createOutgoing({ transport, acknowledged, onBackPressure }: Outg
       const item = items[0];
       if (item === undefined || (item.order === null && !item.dropped)) break;
       items.shift();
-      if (item.order === null) continue;
+      if (item.order === null) {
+        // As if it had been handed over: the accept deadline is what takes the step away again.
+        item.onWritten?.();
+        continue;
+      }
       // Only the last message may acknowledge: a refusal must not come after the number that covers it.
       send(item.order, items.length === 0);
       item.onWritten?.();
@@ -89,6 +97,11 @@ export function createOutgoing({ transport, acknowledged, onBackPressure }: Outg
 
   return {
     push(order, onWritten) {
+      if (closed) return;
+      if (items.length >= UNREAD_MESSAGES_MAX) {
+        onUnread();
+        return;
+      }
       items.push({ order, dropped: false, onWritten });
       schedule();
     },

@@ -11,7 +11,7 @@ import { readHello, writeWelcome } from './hello.ts';
 import type { Incoming } from './incoming.ts';
 import { createIntake } from './intake.ts';
 import { effectOrder, reconnectOrder, refusedOrder, runStepOrder } from './orders.ts';
-import { createOutgoing, type Transport } from './outgoing.ts';
+import { createOutgoing, type Transport, UNREAD_MESSAGES_MAX } from './outgoing.ts';
 import { createSettledTracker } from './settled.ts';
 import { type SilenceWatch, watchSilence } from './silence.ts';
 
@@ -42,6 +42,8 @@ export function createSession({ plane, namespace, transport }: SessionOptions): 
     transport,
     acknowledged: () => settled.acknowledged,
     onBackPressure: (on) => plane.decide({ kind: 'set_back_pressure', connection, on }, () => {}),
+    onUnread: () =>
+      fail(refuse('RATE_LIMITED', `the stream is not read: more than ${UNREAD_MESSAGES_MAX} messages wait for it`)),
   });
   const connection = plane.attach(onEffect);
   const intake = createIntake({ plane, connection, push: outgoing.push, settle, refuse: refused });
