@@ -17,7 +17,7 @@ export async function serve(overrides: Partial<ServerConfig> = {}): Promise<numb
   const told = stopSignal();
   let server: RunningServer | null;
   try {
-    const starting = startServer(configFromEnvironment(process.env, overrides));
+    const starting = startServer(configFromEnvironment(undefined, overrides));
     server = await Promise.race([starting, told.then(() => null)]);
   } catch (error) {
     console.error(`Yardmaster cannot start. ${error instanceof Error ? error.message : String(error)}`);

@@ -37,6 +37,12 @@ const BREACHES: readonly (readonly [file: string, source: string, complaint: str
   ['src/server/c.ts', 'setTimeout(() => {}, 1);\n', 'come from src/lib'],
   ['src/worker/a.ts', "import { startServer } from '../server/server.ts';\nstartServer();\n", 'The SDK imports only'],
   ['src/client/a.ts', "import postgres from 'postgres';\npostgres();\n", 'The client imports only'],
+  [
+    'src/cli/a.ts',
+    "import { createEngine } from '../engine/engine.ts';\ncreateEngine();\n",
+    'The command line imports',
+  ],
+  ['src/server/d.ts', "import { serve } from '../cli/serve.ts';\nserve();\n", 'server imports everything but'],
 ];
 
 const KEEPERS: readonly (readonly [file: string, source: string])[] = [

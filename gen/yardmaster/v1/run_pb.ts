@@ -554,7 +554,7 @@ export type Step = Message<"yardmaster.v1.Step"> & {
   invalidReports: number;
 
   /**
-   * When it last became ready. Unset: not yet.
+   * When it last became ready; while a backoff runs, when it will be. Unset: not yet.
    *
    * @generated from field: google.protobuf.Timestamp ready_time = 12;
    */
