@@ -172,6 +172,7 @@ describe('yardmaster schedule', () => {
     [['a', '--metadata', 'x'], 'must be key=value'],
     [['--workflow', 'a', '--max-attempts', '2'], 'steps of a workflow'],
     [['a', '--runs-on', 'x'.repeat(2_000)], 'runs_on'],
+    [['a', '--runs-on', '--follow'], 'a tag is missing before --follow'],
   ])('refuses %j with 2', async (args, message) => {
     const { exitCode, stdout, stderr } = await yard.run('schedule', ...args);
     expect(stderr).toContain(message);

@@ -2,6 +2,7 @@
 import { Command } from 'commander';
 import { RegisterWorkerResponseSchema } from '../../../gen/yardmaster/v1/admin_service_pb.ts';
 import { EXIT } from '../exit.ts';
+import { addTag } from '../parse/tags.ts';
 import { printable } from '../show/text.ts';
 import { type Cli, printJson, printWarnings, remote } from '../yard.ts';
 
@@ -14,7 +15,7 @@ export function registerCommand(cli: Cli): Command {
   return new Command('register')
     .description('register a worker by name and print its id; its tags are for good')
     .argument('<name>', 'name of the worker')
-    .option('--tag <tag...>', 'its tags')
+    .option('--tag <tag...>', 'its tags', addTag)
     .option('--nickname <name>', 'the name its completions are counted under')
     .action((name: string, { tag = [], nickname = '' }: Options, self: Command) =>
       remote(cli, self, async (yard) => {

@@ -18,6 +18,7 @@ import { addLabel, addWish } from '../parse/label.ts';
 import { namesOf, numberOf } from '../parse/names.ts';
 import { integerFrom, UINT32_MAX } from '../parse/number.ts';
 import { readSource } from '../parse/source.ts';
+import { addTag } from '../parse/tags.ts';
 import { type Cli, printJson, printJsonLine, printWarnings, remote, type Yard } from '../yard.ts';
 
 interface Options {
@@ -52,7 +53,7 @@ export function scheduleCommand(cli: Cli): Command {
     .option('--workflow <name>', 'run this workflow instead of an action')
     .addOption(new Option('--input <json>', 'the input as JSON; - reads it from standard input').conflicts('inputFile'))
     .option('--input-file <file>', 'the input as a file of JSON; - for standard input')
-    .option('--runs-on <tag...>', 'tags a worker must have')
+    .option('--runs-on <tag...>', 'tags a worker must have', addTag)
     .option('--label <condition...>', 'conditions on labels a worker must meet', addLabel)
     .option('--prefer <condition...>', 'conditions that only rank, with a weight behind a colon (100)', addWish)
     .addOption(new Option('--priority <priority>', 'what goes first (mid)').choices(namesOf(PrioritySchema)))

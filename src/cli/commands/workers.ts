@@ -13,6 +13,7 @@ import { followWorkers } from '../follow/workers.ts';
 import { listWorkers, type WorkerFilter } from '../list.ts';
 import { addLabel } from '../parse/label.ts';
 import { namesOf, numberOf } from '../parse/names.ts';
+import { addTag } from '../parse/tags.ts';
 import { printable } from '../show/text.ts';
 import { workerLine, workersTable } from '../show/worker.ts';
 import { type Cli, printJson, printJsonLine, remote, type Yard } from '../yard.ts';
@@ -35,7 +36,7 @@ export function workersCommand(cli: Cli): Command {
     .description('list the workers that match every filter given')
     .addOption(new Option('--state <state...>', 'in one of these states').choices(namesOf(WorkerStateSchema)))
     .option('--action <action>', 'serving this action')
-    .option('--tag <tag...>', 'having all of these tags')
+    .option('--tag <tag...>', 'having all of these tags', addTag)
     .option('--label <condition...>', 'meeting these conditions, as in schedule', addLabel)
     .option('--watch', 'until Ctrl-C: the table again and again on a terminal, otherwise each change on a line')
     .action((options: Options, self: Command) =>
