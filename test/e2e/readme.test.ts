@@ -1,11 +1,10 @@
 import { execFile } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Background, startInBackground, stopBackground } from '../support/background.ts';
-import { createTestDatabase, type TestDatabase } from '../support/postgres.ts';
+import { createTestDatabase, type TestDatabase, temporaryDirectory } from '../support/postgres.ts';
 import { readmeBlock } from '../support/readme.ts';
 import { until } from '../support/until.ts';
 
@@ -13,7 +12,10 @@ const run = promisify(execFile);
 const QUICKSTART_ONCE = ['run', 'quickstart', '--', '--once'];
 
 describe('the README, word for word', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'ym-readme-'));
+  let folder: string;
+  beforeAll(async () => {
+    folder = await temporaryDirectory();
+  });
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
   const ports = { YARDMASTER_GRPC_PORT: '0', YARDMASTER_HTTP_PORT: '0' };
 
