@@ -28,6 +28,9 @@ const NOBODY_WAITS: ReadonlySet<CommandKind> = new Set([
   'tick',
 ]);
 
+/** While the store is away, due timers are looked at again after this. */
+const STALLED_RETRY_MS = 250;
+
 export interface Decider {
   /** Applies now; `then` is called with the answer once everything it rests on is committed. */
   decide<K extends CommandKind>(command: CommandOf<K>, then: (result: ResultOf<K> | Refusal) => void): void;
@@ -123,7 +126,6 @@ export function createDecider(options: DeciderOptions): Decider {
     else decide<'tick'>({ kind: 'tick' }, () => {});
   }
 
-  const STALLED_RETRY_MS = 250;
   function retryTick(): void {
     if (stopped) return;
     timerMs = clock.nowMs() + STALLED_RETRY_MS;
