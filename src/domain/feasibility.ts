@@ -1,10 +1,13 @@
 /** Who may take a step. Placement asks for the verdict, an explanation for the list of what fails: from the same clauses. */
 import type { Demand } from './demand.ts';
 import { type DesiredLabel, type Labels, type LabelValue, labelMatches } from './labels.ts';
+import type { Pin } from './sticky.ts';
 import { type MatchMode, tagsAllow } from './tags.ts';
 
 /** What the rules need to know of a worker. */
 export interface WorkerFacts {
+  readonly workerId: string;
+  readonly name: string;
   readonly namespace: string;
   readonly tags: ReadonlySet<string>;
   readonly labels: Labels;
@@ -17,7 +20,7 @@ export interface WorkerFacts {
   readonly notReadyReason: string | null;
 }
 
-type ClauseName =
+export type ClauseName =
   | 'ACTION'
   | 'RUNS_ON'
   | 'LABEL'
@@ -36,9 +39,10 @@ export interface FailedClause {
   readonly needs: string;
 }
 
-/** Whether what the worker is (action, tags, labels) fits; changes only with labels, tags and actions. */
+/** Whether what the worker is (itself, action, tags, labels) fits; changes only with labels, tags and actions. */
 export function suits(worker: WorkerFacts, demand: Demand, mode: MatchMode): boolean {
   if (!worker.actions.has(demand.action) || worker.namespace !== demand.namespace) return false;
+  if (!pinAllows(worker, demand.pin)) return false;
   if (!tagsAllow(demand.runsOn, worker.tags, mode)) return false;
   for (const desired of demand.desired) {
     if (desired.required && !labelMatches(worker.labels, desired)) return false;
@@ -46,9 +50,114 @@ export function suits(worker: WorkerFacts, demand: Demand, mode: MatchMode): boo
   return true;
 }
 
+/** A HARD pin leaves one worker; every other clause applies to that one besides. */
+function pinAllows(worker: WorkerFacts, pin: Pin | null): boolean {
+  return pin === null || !pin.hard || pin.workerId === worker.workerId;
+}
+
 /** Whether the worker can be given anything at all now: a free slot, a live session, not draining. */
 export function isOpen(worker: WorkerFacts): boolean {
   return worker.slotsUsed < worker.slots && !worker.draining && worker.notReadyReason === null;
+}
+
+/** One condition a demand makes of any worker. Looked at often, so only what is to be shown is put into words. */
+export interface Check {
+  readonly clause: ClauseName;
+  readonly key: string;
+  readonly needs: string;
+  fails(worker: WorkerFacts): boolean;
+  has(worker: WorkerFacts): string;
+}
+
+/** Every condition of the demand, in the order in which they are shown; those of the step alone are `RETURNED_BEFORE`. */
+export function checksOf(demand: Demand, mode: MatchMode): Check[] {
+  const { runsOn, pin } = demand;
+  return [
+    {
+      clause: 'ACTION',
+      key: '',
+      needs: demand.action,
+      fails: (worker) => !worker.actions.has(demand.action),
+      has: (worker) => [...worker.actions].join(', '),
+    },
+    {
+      clause: 'RUNS_ON',
+      key: '',
+      needs: runsOn.join(', '),
+      fails: (worker) => !tagsAllow(runsOn, worker.tags, mode),
+      has: (worker) => [...worker.tags].join(', '),
+    },
+    ...demand.desired.filter(({ required }) => required).map(labelCheck),
+    ...(pin?.hard ? [pinCheck(pin)] : []),
+    ...OPEN_CHECKS,
+  ];
+}
+
+function labelCheck(desired: DesiredLabel): Check {
+  return {
+    clause: 'LABEL',
+    key: desired.key,
+    needs: needed(desired),
+    fails: (worker) => !labelMatches(worker.labels, desired),
+    has: (worker) => shown(worker.labels.get(desired.key)),
+  };
+}
+
+function pinCheck(pin: Pin): Check {
+  return {
+    clause: 'STICKY',
+    key: '',
+    needs: pin.workerName,
+    fails: (worker) => !pinAllows(worker, pin),
+    // The name of a deleted worker may have been taken by another one.
+    has: ({ name }) => (name === pin.workerName ? `another worker named ${name}` : name),
+  };
+}
+
+/** What `isOpen` asks, each by itself. */
+const OPEN_CHECKS: readonly Check[] = [
+  {
+    clause: 'SLOT',
+    key: '',
+    needs: 'a free slot',
+    fails: (worker) => worker.slotsUsed >= worker.slots,
+    has: (worker) => `${worker.slotsUsed} of ${worker.slots} in use`,
+  },
+  {
+    clause: 'DRAINING',
+    key: '',
+    needs: 'not draining',
+    fails: (worker) => worker.draining,
+    has: () => 'draining',
+  },
+  {
+    clause: 'NOT_READY',
+    key: '',
+    needs: 'a live, ready session',
+    fails: (worker) => worker.notReadyReason !== null,
+    has: (worker) => worker.notReadyReason ?? '',
+  },
+];
+
+/** The one condition that is between one step and one worker. */
+const NOT_RETURNED: Check = {
+  clause: 'RETURNED_BEFORE',
+  key: '',
+  needs: 'a change of its own, or some time',
+  fails: () => true,
+  has: () => 'returned or did not accept this step',
+};
+
+/** Those of `checks` that the worker fails; empty when it may take the step. */
+export function failedChecks(checks: readonly Check[], worker: WorkerFacts, returnedBefore: boolean): Check[] {
+  const failed = checks.filter((check) => check.fails(worker));
+  if (returnedBefore) failed.push(NOT_RETURNED);
+  return failed;
+}
+
+/** In words, with both values. */
+export function failedClause({ clause, key, needs, has }: Check, worker: WorkerFacts): FailedClause {
+  return { clause, key, has: has(worker), needs };
 }
 
 /** Every clause that fails, with both values; empty when the worker may take the step. */
@@ -58,27 +167,17 @@ export function failedClauses(
   mode: MatchMode,
   returnedBefore: boolean,
 ): FailedClause[] {
-  const failed: FailedClause[] = [];
-  const fail = (clause: ClauseName, has: string, needs: string, key = '') => failed.push({ clause, key, has, needs });
-  if (!worker.actions.has(demand.action)) fail('ACTION', [...worker.actions].join(', '), demand.action);
-  if (!tagsAllow(demand.runsOn, worker.tags, mode))
-    fail('RUNS_ON', [...worker.tags].join(', '), demand.runsOn.join(', '));
-  for (const desired of demand.desired) {
-    if (!desired.required || labelMatches(worker.labels, desired)) continue;
-    fail('LABEL', shown(worker.labels.get(desired.key)), needed(desired), desired.key);
-  }
-  if (worker.slotsUsed >= worker.slots) fail('SLOT', `${worker.slotsUsed} of ${worker.slots} in use`, 'a free slot');
-  if (worker.draining) fail('DRAINING', 'draining', 'not draining');
-  if (worker.notReadyReason !== null) fail('NOT_READY', worker.notReadyReason, 'a live, ready session');
-  if (returnedBefore)
-    fail('RETURNED_BEFORE', 'returned or did not accept this step', 'a change of its own, or some time');
-  return failed;
+  const failed = failedChecks(checksOf(demand, mode), worker, returnedBefore);
+  return failed.map((check) => failedClause(check, worker));
 }
 
 function shown(value: LabelValue | undefined): string {
   if (value === undefined) return 'no such label';
   return typeof value === 'string' ? `"${value}"` : String(value);
 }
+
+/** What EXISTS needs. */
+export const ANY_VALUE = 'any value';
 
 const SYMBOLS: Record<DesiredLabel['comparator'], string> = {
   EQUAL: '=',
@@ -89,11 +188,11 @@ const SYMBOLS: Record<DesiredLabel['comparator'], string> = {
   LESS_THAN_OR_EQUAL: '≤',
   IN: 'in',
   NOT_IN: 'not in',
-  EXISTS: 'any value',
+  EXISTS: ANY_VALUE,
   NOT_EXISTS: 'no value',
 };
 
-function needed(desired: DesiredLabel): string {
+export function needed(desired: DesiredLabel): string {
   const symbol = SYMBOLS[desired.comparator];
   if (desired.values.length > 0) return `${symbol} (${desired.values.map(shown).join(', ')})`;
   return desired.value === null ? symbol : `${symbol} ${shown(desired.value)}`;

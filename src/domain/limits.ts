@@ -18,6 +18,9 @@ export interface Limits {
   readonly logLinesPerSecondMax: number;
   readonly labelMessagesPerSecondMax: number;
   readonly batchRunsMax: number;
+  readonly stepsPerRunMax: number;
+  /** Runs that one run may depend on. */
+  readonly dependenciesPerRunMax: number;
   readonly metadataEntriesMax: number;
   readonly pageSizeDefault: number;
   readonly pageSizeMax: number;
@@ -42,6 +45,8 @@ export const DEFAULT_LIMITS: Limits = {
   logLinesPerSecondMax: 1000,
   labelMessagesPerSecondMax: 10,
   batchRunsMax: 1000,
+  stepsPerRunMax: 1000,
+  dependenciesPerRunMax: 1000,
   metadataEntriesMax: 64,
   pageSizeDefault: 100,
   pageSizeMax: 1000,

@@ -5,6 +5,8 @@ import { labelMatches } from './labels.ts';
 import { tagsCover } from './tags.ts';
 
 export interface Rank {
+  /** It is the worker of a SOFT pin; a HARD one leaves nothing to choose. */
+  readonly sticky: boolean;
   /** Highest single weight among the matched optional labels; 0 when none matched. */
   readonly highestWeight: number;
   readonly weightSum: number;
@@ -14,12 +16,15 @@ export interface Rank {
   readonly slotsShareUsed: number;
   /** Place of the worker's last assignment in the order of all assignments; 0 = never had one. */
   readonly lastAssignSequence: number;
+  /** When that was, for people: the order is by the place. null = never had one. */
+  readonly lastAssignMs: number | null;
   /** Order of registration: only makes the choice the same every time. */
   readonly workerNumber: number;
 }
 
 export interface RankedWorker extends WorkerFacts {
   readonly lastAssignSequence: number;
+  readonly lastAssignMs: number | null;
   readonly workerNumber: number;
 }
 
@@ -34,11 +39,13 @@ export function rankOf(worker: RankedWorker, demand: Demand): Rank {
     matched = true;
   }
   return {
+    sticky: demand.pin !== null && !demand.pin.hard && demand.pin.workerId === worker.workerId,
     highestWeight,
     weightSum,
     tagsCover: tagsCover(demand.runsOn, worker.tags),
     slotsShareUsed: worker.slotsUsed / worker.slots,
     lastAssignSequence: worker.lastAssignSequence,
+    lastAssignMs: worker.lastAssignMs,
     workerNumber: worker.workerNumber,
   };
 }
@@ -46,6 +53,7 @@ export function rankOf(worker: RankedWorker, demand: Demand): Rank {
 /** Negative when `a` is the better worker. */
 export function compareRanks(a: Rank, b: Rank): number {
   return (
+    Number(b.sticky) - Number(a.sticky) ||
     b.highestWeight - a.highestWeight ||
     b.weightSum - a.weightSum ||
     Number(b.tagsCover) - Number(a.tagsCover) ||

@@ -15,6 +15,7 @@ export type StepState =
 
 export type StepEvent =
   | 'READY' // nothing holds it any more
+  | 'HOLD' // no place of its concurrency key is free any more
   | 'ASSIGN'
   | 'ACCEPT'
   | 'RETURN' // given back, withdrawn or not accepted: no attempt used up
@@ -25,11 +26,19 @@ export type StepEvent =
   | 'CRASH'
   | 'TIME_OUT'
   | 'CANCEL'
-  | 'SKIP';
+  | 'SKIP'
+  | 'REOPEN'; // its run is retried
 
 const TRANSITIONS: Record<StepState, Partial<Record<StepEvent, StepState>>> = {
   BLOCKED: { READY: 'PENDING', FAIL: 'FAILED', CANCEL: 'CANCELLED', SKIP: 'SKIPPED' },
-  PENDING: { ASSIGN: 'ASSIGNED', FAIL: 'FAILED', TIME_OUT: 'TIMED_OUT', CANCEL: 'CANCELLED', SKIP: 'SKIPPED' },
+  PENDING: {
+    HOLD: 'BLOCKED',
+    ASSIGN: 'ASSIGNED',
+    FAIL: 'FAILED',
+    TIME_OUT: 'TIMED_OUT',
+    CANCEL: 'CANCELLED',
+    SKIP: 'SKIPPED',
+  },
   ASSIGNED: { ACCEPT: 'RUNNING', RETURN: 'PENDING', TIME_OUT: 'TIMED_OUT', CANCEL: 'CANCELLED' },
   RUNNING: {
     RETURN: 'PENDING',
@@ -42,11 +51,11 @@ const TRANSITIONS: Record<StepState, Partial<Record<StepEvent, StepState>>> = {
     CANCEL: 'CANCELLED',
   },
   SUCCEEDED: {},
-  FAILED: {},
-  CRASHED: {},
-  TIMED_OUT: {},
-  CANCELLED: {},
-  SKIPPED: {},
+  FAILED: { REOPEN: 'BLOCKED' },
+  CRASHED: { REOPEN: 'BLOCKED' },
+  TIMED_OUT: { REOPEN: 'BLOCKED' },
+  CANCELLED: { REOPEN: 'BLOCKED' },
+  SKIPPED: { REOPEN: 'BLOCKED' },
 };
 
 const ENDED: ReadonlySet<StepState> = new Set(['SUCCEEDED', 'FAILED', 'CRASHED', 'TIMED_OUT', 'CANCELLED', 'SKIPPED']);

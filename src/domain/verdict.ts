@@ -1,6 +1,6 @@
 /** Why a waiting step has no worker, in one word. */
 import type { Demand } from './demand.ts';
-import { suits, type WorkerFacts } from './feasibility.ts';
+import { type ClauseName, suits, type WorkerFacts } from './feasibility.ts';
 import type { MatchMode } from './tags.ts';
 
 /** From "nobody ever" to "somebody soon". */
@@ -10,6 +10,36 @@ export type WaitingVerdict =
   | 'DRAINING' // every one that has is draining
   | 'NOT_READY' // those that are not draining have no live, ready stream
   | 'BUSY'; // a ready one is full, or has just given the step back
+
+const STANDINGS: readonly WaitingVerdict[] = ['NO_SUCH_ACTION', 'UNSATISFIABLE_NOW', 'DRAINING', 'NOT_READY', 'BUSY'];
+
+/** Negative when `a` is the worse standing. */
+export function compareStandings(a: WaitingVerdict, b: WaitingVerdict): number {
+  return STANDINGS.indexOf(a) - STANDINGS.indexOf(b);
+}
+
+/** What one worker of the namespace makes possible by itself, from the clauses it fails. */
+export function standingOf(failed: readonly { readonly clause: ClauseName }[]): WaitingVerdict {
+  let standing: WaitingVerdict = 'BUSY';
+  for (const { clause } of failed) {
+    const allows = ALLOWED_BY[clause];
+    if (compareStandings(allows, standing) < 0) standing = allows;
+  }
+  return standing;
+}
+
+/** The best standing of a worker that fails this clause. */
+const ALLOWED_BY: Readonly<Record<ClauseName, WaitingVerdict>> = {
+  ACTION: 'NO_SUCH_ACTION',
+  RUNS_ON: 'UNSATISFIABLE_NOW',
+  LABEL: 'UNSATISFIABLE_NOW',
+  STICKY: 'UNSATISFIABLE_NOW',
+  DEVICE: 'UNSATISFIABLE_NOW',
+  DRAINING: 'DRAINING',
+  NOT_READY: 'NOT_READY',
+  SLOT: 'BUSY',
+  RETURNED_BEFORE: 'BUSY',
+};
 
 /** The verdict over all workers of the demand's namespace: the best standing that any of them has. */
 export function waitingVerdict(demand: Demand, mode: MatchMode, workers: Iterable<WorkerFacts>): WaitingVerdict {

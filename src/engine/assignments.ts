@@ -1,25 +1,35 @@
 /** An assignment from its birth to its end: the step, the worker's slot and every timer of it, changed together. */
 import type { StepEvent } from '../domain/step.ts';
 import { capacityChanged } from './capacity.ts';
+import { becomeLive, reconsiderLive } from './concurrency.ts';
 import { offerOf } from './effects.ts';
 import { armForget } from './forgetting.ts';
 import { failureJson } from './images.ts';
+import { pinByAssignment, reconsiderPin } from './pins.ts';
 import type { AttemptRow } from './rows.ts';
 import type { AssignmentRecord, EngineState, FactKind, StepFailure, StepRecord, WorkerRecord } from './state.ts';
 import { moveStep } from './steps.ts';
 import { NO_TIMER } from './timers.ts';
-import { runChanged, type Turn, workerChanged } from './turn.ts';
+import { stepChanged, type Turn, workerChanged } from './turn.ts';
 import { dequeue } from './waiting.ts';
 
 /** Gives the step to the worker; the caller has checked that it may take it. */
-export function assign(state: EngineState, turn: Turn, step: StepRecord, worker: WorkerRecord): void {
+export function assign(
+  state: EngineState,
+  turn: Turn,
+  step: StepRecord,
+  worker: WorkerRecord,
+  why: AssignmentRecord['why'],
+): void {
   dequeue(state, step);
   moveStep(step, 'ASSIGN');
   state.assignSequence += 1;
   const assignment: AssignmentRecord = {
     assignmentId: turn.ids.randomId(),
     worker,
-    number: step.failures + step.losses + 1,
+    number: step.attemptBase + step.failures + step.losses + 1,
+    sequence: state.assignSequence,
+    why,
     labelsRevision: worker.labelsRevision,
     assignMs: turn.nowMs,
     acceptMs: null,
@@ -31,15 +41,19 @@ export function assign(state: EngineState, turn: Turn, step: StepRecord, worker:
     cancelTimer: NO_TIMER,
   };
   step.assignment = assignment;
+  step.assignedOnce = true;
   step.progress = null;
   worker.lastAssignSequence = state.assignSequence;
+  worker.lastAssignMs = turn.nowMs;
   worker.assignments.set(assignment.assignmentId, step);
   state.assignments.set(assignment.assignmentId, step);
   // It has less room than before: what waits did not become possible for it by this.
   const wasFreed = turn.freedWorkers.has(worker);
   capacityChanged(state, turn, worker);
   if (!wasFreed) turn.freedWorkers.delete(worker);
-  runChanged(turn, step.run);
+  becomeLive(state, turn, step.run, (other) => moveStep(other, 'HOLD'));
+  pinByAssignment(state, turn, step);
+  stepChanged(turn, step);
   turn.effects.push({
     kind: 'run_step',
     connection: worker.connection as number,
@@ -76,6 +90,10 @@ export function endAssignment(state: EngineState, turn: Turn, step: StepRecord, 
     turn.changes.push({ table: 'attempts', attempt: attemptRow(turn, step, assignment, ending) });
     step.assignment = null;
     step.progress = null;
+    if (assignment.acceptMs === null) {
+      reconsiderPin(state, turn, step.run);
+      reconsiderLive(state, turn, step.run, false);
+    }
   }
   capacityChanged(state, turn, worker);
 }
@@ -123,5 +141,6 @@ function attemptRow(turn: Turn, step: StepRecord, assignment: AssignmentRecord, 
     end_ms: turn.nowMs,
     outcome: ending.outcome,
     failure: failureJson(ending.failure),
+    why: assignment.why === null ? null : JSON.stringify(assignment.why),
   };
 }

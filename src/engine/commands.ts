@@ -1,21 +1,45 @@
 /** Everything that can be asked of the engine, as data: [what it takes, what it answers]. */
 import type { DesiredLabel, LabelPatch, Labels } from '../domain/labels.ts';
-import type { Priority } from '../domain/priority.ts';
+import type { Priority, QueuePlace } from '../domain/priority.ts';
 import type { Reason } from '../domain/reasons.ts';
+import type { RunState } from '../domain/run.ts';
+import type { Sticky } from '../domain/sticky.ts';
 import type { MatchMode, TagSet } from '../domain/tags.ts';
-import type { DeviceDeclaration, Progress, SdkInfo, StepDefinition, StepFailure } from './state.ts';
-import type { NamespaceView, RunView, WorkerView } from './views.ts';
+import type { LiveRunRow, LiveStepRow, WorkflowRow } from './rows.ts';
+import type { Concurrency, DeviceDeclaration, Progress, SdkInfo, StepDefinition, StepFailure } from './state.ts';
+import type { NamespaceView, RunView, WorkerView, WorkflowView } from './views.ts';
 
 export interface Warning {
   readonly reason: Reason;
   readonly message: string;
 }
 
+/** Which workflow a run is of. */
+export interface WorkflowChoice {
+  readonly name: string;
+  /** null: the newest. */
+  readonly version: number | null;
+  /** That version from the store, when memory may not have it: memory keeps the newest and those in use. */
+  readonly stored: WorkflowRow | null;
+}
+
 /** One run to be scheduled, checked and completed with its ids. */
 export interface RunDraft {
   readonly namespace: string;
   readonly runId: string;
-  readonly definition: StepDefinition;
+  /** One step without a workflow, or all steps of a workflow. */
+  readonly what: { readonly step: StepDefinition } | { readonly workflow: WorkflowChoice };
+  /** null: the workflow's, without one NONE. */
+  readonly sticky: Sticky | null;
+  /** Empty: none. */
+  readonly pinToWorkerId: string;
+  readonly concurrency: Concurrency | null;
+  readonly dependsOn: readonly string[];
+  /** States of those that the store holds; memory is asked first. */
+  readonly storedDependencies: ReadonlyMap<string, RunState>;
+  /** For steps that name none; null: the namespace's, or none. */
+  readonly scheduleTimeoutMs: number | null;
+  readonly executionTimeoutMs: number | null;
   readonly runsOn: TagSet;
   readonly desired: readonly DesiredLabel[];
   readonly priority: Priority;
@@ -27,6 +51,19 @@ export interface RunDraft {
   readonly requestDigest: string;
   /** A run kept in the store with this request id, when it has left memory. */
   readonly known: { readonly runId: string; readonly requestDigest: string } | null;
+}
+
+/** A run and its steps as the store has them; a run of one step has none of its own. */
+export interface StoredRun {
+  readonly run: LiveRunRow;
+  readonly steps: readonly LiveStepRow[];
+  readonly workflow: WorkflowRow | null;
+}
+
+/** What only memory knows of a step. */
+export interface LiveStep {
+  readonly progress: Progress | null;
+  readonly blockedReason: string;
 }
 
 export interface ScheduledRun {
@@ -95,6 +132,17 @@ interface CommandTable {
     NamespaceView,
   ];
   read_namespaces: [object, readonly NamespaceView[]];
+  put_workflow: [
+    {
+      readonly namespace: string;
+      readonly name: string;
+      readonly steps: readonly StepDefinition[];
+      readonly sticky: Sticky;
+      /** The steps as the caller gave them, to be given back; the engine does not look at it. */
+      readonly source: string;
+    },
+    { readonly workflow: WorkflowView; readonly warnings: readonly Warning[] },
+  ];
 
   schedule_runs: [{ readonly runs: readonly RunDraft[] }, readonly ScheduledRun[]];
   cancel_run: [
@@ -107,7 +155,39 @@ interface CommandTable {
     },
     { readonly runId: string },
   ];
-  read_progress: [{ readonly runId: string }, ReadonlyMap<string, Progress>];
+  /** Priority and runs_on while no step is assigned; null leaves what is. */
+  update_run: [
+    {
+      readonly namespace: string;
+      readonly runId: string;
+      readonly priority: Priority | null;
+      readonly runsOn: TagSet | null;
+    },
+    { readonly runId: string },
+  ];
+  retry_run: [
+    {
+      readonly namespace: string;
+      readonly runId: string;
+      readonly keepPin: boolean;
+      /** The ended run from the store, when it has left memory. */
+      readonly stored: StoredRun | null;
+      readonly storedDependencies: ReadonlyMap<string, RunState>;
+    },
+    { readonly runId: string },
+  ];
+  /** Waiting runs this worker may take, in its order; free slots and readiness are not looked at. */
+  list_eligible_runs: [
+    {
+      readonly namespace: string;
+      readonly workerId: string;
+      /** The page begins after this place; null: the first page. */
+      readonly after: QueuePlace | null;
+      readonly limit: number;
+    },
+    { readonly runs: readonly RunView[]; readonly next: QueuePlace | null },
+  ];
+  read_progress: [{ readonly runId: string }, ReadonlyMap<string, LiveStep>];
   read_queue_depth: [{ readonly namespace: string; readonly actions: readonly string[] }, ReadonlyMap<string, number>];
 
   open_session: [OpenSession, SessionOpened];

@@ -2,11 +2,12 @@
 
 import { endAssignment } from './assignments.ts';
 import { capacityChanged } from './capacity.ts';
+import { explainWaiting } from './explain.ts';
 import { attemptFailed } from './facts.ts';
 import { forgetEnded } from './forgetting.ts';
 import { closeCancelled, giveBack, lose } from './losses.ts';
 import type { AssignmentRecord, Due, EngineState, StepRecord, WorkerRecord } from './state.ts';
-import { endWaitingStep, failureOf, moveStep, startWaiting, stepHasEnded, updateRun } from './steps.ts';
+import { becomeReady, endWaitingStep, failureOf, stepHasEnded, updateRun } from './steps.ts';
 import { NO_TIMER } from './timers.ts';
 import { type Turn, workerChanged } from './turn.ts';
 import { armReoffer, exclude } from './waiting.ts';
@@ -70,7 +71,10 @@ function fire(state: EngineState, turn: Turn, due: Due): void {
 function scheduleTimedOut(state: EngineState, turn: Turn, step: StepRecord): void {
   step.scheduleTimer = NO_TIMER;
   const waitedMs = turn.nowMs - (step.readyMs ?? turn.nowMs);
-  const failure = failureOf('SCHEDULE_TIMEOUT', `no worker took the step within ${Math.round(waitedMs)} ms`);
+  const failure = {
+    ...failureOf('SCHEDULE_TIMEOUT', `no worker took the step within ${Math.round(waitedMs)} ms`),
+    explanation: explainWaiting(state, turn, step),
+  };
   if (step.assignment === null) {
     endWaitingStep(state, turn, step, 'TIME_OUT', failure);
   } else {
@@ -82,8 +86,7 @@ function scheduleTimedOut(state: EngineState, turn: Turn, step: StepRecord): voi
 
 function backoffOver(state: EngineState, turn: Turn, step: StepRecord): void {
   step.backoffTimer = NO_TIMER;
-  moveStep(step, 'READY');
-  startWaiting(state, turn, step, 'FRESH');
+  becomeReady(state, turn, step);
   updateRun(state, turn, step);
 }
 

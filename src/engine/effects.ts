@@ -1,16 +1,28 @@
 /** What leaves the engine towards the streams. Nothing here happens before the commit of the changes beside it. */
 import type { StepRecord } from './state.ts';
 
-/** An assignment as the worker is told of it; its input is fetched by run id when it leaves. */
+/** Where a step's input comes from; the payloads themselves are fetched when the offer leaves. */
+export type InputSource =
+  | { readonly from: 'RUN' }
+  /** The output of its one need, as it is. */
+  | { readonly from: 'STEP'; readonly stepName: string }
+  /** An object {step name: output}. */
+  | { readonly from: 'STEPS'; readonly stepNames: readonly string[] };
+
+/** An assignment as the worker is told of it. */
 export interface Offer {
   readonly assignmentId: string;
   readonly runId: string;
+  readonly runNumber: number;
+  /** Empty: none. */
+  readonly workflow: string;
   readonly stepId: string;
   readonly stepName: string;
   readonly action: string;
   readonly attempt: number;
   readonly labelsRevision: number;
   readonly executionTimeoutMs: number | null;
+  readonly input: InputSource;
   readonly metadata: Readonly<Record<string, string>>;
 }
 
@@ -31,12 +43,29 @@ export function offerOf(step: StepRecord, assignmentId: string, attempt: number,
   return {
     assignmentId,
     runId: step.run.runId,
+    runNumber: step.run.number,
+    workflow: step.run.workflow?.name ?? '',
     stepId: step.stepId,
     stepName: step.definition.name,
     action: step.definition.action,
     attempt,
     labelsRevision,
-    executionTimeoutMs: step.definition.executionTimeoutMs,
+    executionTimeoutMs: executionTimeoutOf(step),
+    input: inputSourceOf(step),
     metadata: step.run.metadata,
   };
+}
+
+/** The step's own limit, else the run's; null: none. */
+export function executionTimeoutOf(step: StepRecord): number | null {
+  return step.definition.executionTimeoutMs ?? step.run.executionTimeoutMs;
+}
+
+const FROM_RUN: InputSource = { from: 'RUN' };
+
+export function inputSourceOf(step: StepRecord): InputSource {
+  const { needs } = step.definition;
+  const [first] = needs;
+  if (first === undefined) return FROM_RUN;
+  return needs.length === 1 ? { from: 'STEP', stepName: first } : { from: 'STEPS', stepNames: needs };
 }

@@ -1,9 +1,13 @@
 /** The single writer. Every decision is one call of `apply`: it changes memory, and says what to write and what to send. */
 import { DEFAULT_LIMITS, DEFAULT_TIMES, type Limits, type Times } from '../domain/limits.ts';
 import { isRefusal, type Refusal } from '../domain/refusal.ts';
+import { cancelRun } from './cancel.ts';
 import type { CommandKind, CommandOf, ResultOf } from './commands.ts';
+import { settleDependents } from './dependencies.ts';
 import { tick } from './due.ts';
+import { updateRun } from './edit.ts';
 import type { Effect } from './effects.ts';
+import { listEligibleRuns } from './eligible.ts';
 import {
   acceptStep,
   confirmCancel,
@@ -17,7 +21,8 @@ import {
 import { match } from './matching.ts';
 import { putNamespace, readNamespaces } from './namespaces.ts';
 import { type LiveRows, restore } from './restore.ts';
-import { cancelRun, readProgress, readQueueDepth, scheduleRuns } from './runs.ts';
+import { retryRun } from './retry_run.ts';
+import { readProgress, readQueueDepth, scheduleRuns } from './runs.ts';
 import {
   changeSlots,
   closeSession,
@@ -30,6 +35,7 @@ import {
 import { createState, type EngineState } from './state.ts';
 import { type Change, createTurn, type Ids, type Turn } from './turn.ts';
 import { deleteWorker, drainWorker, readWorker, readWorkers, registerWorker, resumeWorker } from './workers.ts';
+import { putWorkflow } from './workflows.ts';
 
 export interface Outcome<T> {
   readonly result: T | Refusal;
@@ -64,8 +70,12 @@ const HANDLERS: { readonly [K in CommandKind]: Handler<K> } = {
   delete_worker: deleteWorker,
   put_namespace: putNamespace,
   read_namespaces: (state) => readNamespaces(state),
+  put_workflow: putWorkflow,
   schedule_runs: scheduleRuns,
   cancel_run: cancelRun,
+  update_run: updateRun,
+  retry_run: retryRun,
+  list_eligible_runs: (state, _turn, command) => listEligibleRuns(state, command),
   read_progress: (state, _turn, command) => readProgress(state, command),
   read_queue_depth: (state, _turn, command) => readQueueDepth(state, command),
   open_session: openSession,
@@ -94,7 +104,7 @@ export interface EngineOptions {
   readonly nowMs?: number;
 }
 
-const NO_ROWS: LiveRows = { namespaces: [], workers: [], runs: [] };
+const NO_ROWS: LiveRows = { namespaces: [], workers: [], workflows: [], workflowNames: [], runs: [], steps: [] };
 
 export function createEngine(options: EngineOptions = {}): Engine {
   const state = createState(options.limits ?? DEFAULT_LIMITS, options.times ?? DEFAULT_TIMES);
@@ -106,7 +116,11 @@ export function createEngine(options: EngineOptions = {}): Engine {
       const turn = createTurn(nowMs, ids);
       const handler = HANDLERS[command.kind] as Handler<typeof command.kind>;
       const answer = handler(state, turn, command);
-      if (turn.freedWorkers.size > 0 || turn.openedDemands.size > 0) match(state, turn);
+      // Matching can end steps too (a pinned worker that is gone), and ends can let others start.
+      do {
+        settleDependents(state, turn);
+        if (hasMatches(turn)) match(state, turn);
+      } while (turn.endedRuns.length > 0);
       const result = typeof answer === 'function' ? answer() : answer;
       if (isRefusal(result) && turn.changes.length > 0 && !mayChangeAndRefuse(command.kind)) {
         throw new Error(`${command.kind} refused (${result.refused}) after it had changed something`);
@@ -114,6 +128,10 @@ export function createEngine(options: EngineOptions = {}): Engine {
       return { result, changes: turn.changes, effects: turn.effects };
     },
   };
+}
+
+function hasMatches({ freedWorkers, openedDemands, freedKeys }: Turn): boolean {
+  return freedWorkers.size > 0 || openedDemands.size > 0 || freedKeys.size > 0;
 }
 
 /** A fact about an ended assignment is refused, and yet may free the place that was kept for it. */

@@ -4,7 +4,9 @@ import { retryDelayMs } from '../domain/retry.ts';
 import { countCompletion, endAssignment, freeReserved } from './assignments.ts';
 import { capacityChanged } from './capacity.ts';
 import type { CommandOf, ResultOf } from './commands.ts';
+import { executionTimeoutOf } from './effects.ts';
 import { closeCancelled, giveBack } from './losses.ts';
+import { keepPin } from './pins.ts';
 import { clearMissedAccept, workerOf } from './sessions.ts';
 import type { AssignmentRecord, EngineState, FactKind, StepFailure, StepRecord, WorkerRecord } from './state.ts';
 import { moveStep, startWaiting, stepHasEnded, updateRun } from './steps.ts';
@@ -70,6 +72,7 @@ export function acceptStep(state: EngineState, turn: Turn, command: CommandOf<'a
   moveStep(step, 'ACCEPT');
   assignment.acceptMs = turn.nowMs;
   step.started = true;
+  keepPin(step.run, assignment);
   state.timers.disarm(assignment.acceptTimer);
   disarm(state, step, 'scheduleTimer');
   armExecution(state, step, assignment, turn.nowMs);
@@ -85,7 +88,7 @@ export function armExecution(
   fromMs: number,
   heardMs: number = fromMs,
 ): void {
-  const { executionTimeoutMs } = step.definition;
+  const executionTimeoutMs = executionTimeoutOf(step);
   if (executionTimeoutMs !== null) {
     assignment.executionTimer = state.timers.arm(fromMs + executionTimeoutMs, { kind: 'execution', step });
   }
@@ -176,6 +179,7 @@ export function attemptFailed(
   } else {
     // Stored with the row, so that a restart does not shorten the wait.
     step.readyMs = turn.nowMs + delayMs;
+    step.blockedOn = 'BACKING_OFF';
     step.backoffTimer = state.timers.arm(turn.nowMs + delayMs, { kind: 'backoff', step });
     updateRun(state, turn, step);
   }

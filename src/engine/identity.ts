@@ -32,7 +32,7 @@ function byId(state: EngineState, turn: Turn, hello: OpenSession): WorkerRecord 
     worker.defaultWorker &&
     hello.resume !== null &&
     hello.resume.sessionHash !== worker.sessionHash &&
-    !isFree(worker)
+    !isFree(state, worker)
   ) {
     return freeDefault(state, turn, hello);
   }
@@ -67,9 +67,10 @@ function formerDefault(state: EngineState, hello: OpenSession): WorkerRecord | n
   return null;
 }
 
-/** No session, nothing assigned, and its grace over or goodbye said: then its secret is gone too. */
-function isFree(worker: WorkerRecord): boolean {
-  return worker.connection === null && worker.sessionHash === null && worker.assignments.size === 0;
+/** No session, nothing assigned or pinned, and its grace over or goodbye said: then its secret is gone too. */
+function isFree(state: EngineState, worker: WorkerRecord): boolean {
+  const { connection, sessionHash, assignments, workerId } = worker;
+  return connection === null && sessionHash === null && assignments.size === 0 && !state.pinnedRuns.has(workerId);
 }
 
 function freeDefault(state: EngineState, turn: Turn, hello: OpenSession): WorkerRecord {
@@ -80,7 +81,7 @@ function freeDefault(state: EngineState, turn: Turn, hello: OpenSession): Worker
     const worker = state.workersByName.get(nameKey(namespace, name));
     if (worker === undefined)
       return addWorker(state, turn, { namespace, name, tags: [], nickname, defaultWorker: true });
-    if (worker.defaultWorker && isFree(worker)) return worker;
+    if (worker.defaultWorker && isFree(state, worker)) return worker;
     number += 1;
   }
 }

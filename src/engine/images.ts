@@ -1,20 +1,125 @@
 /** Rows from records: the image that is written when a batch is sealed. */
-import type { NamespaceRow, RunInsertRow, RunUpdateRow, WorkerRow } from './rows.ts';
-import type { NamespaceRecord, RunRecord, StepFailure, StepRecord, WorkerRecord } from './state.ts';
+import type { Sticky } from '../domain/sticky.ts';
+import type {
+  NamespaceRow,
+  RunInsertRow,
+  RunUpdateRow,
+  StepColumns,
+  StepInsertRow,
+  StepUpdateRow,
+  WorkerRow,
+  WorkflowNameRow,
+} from './rows.ts';
+import type {
+  NamespaceRecord,
+  RunRecord,
+  StepDefinition,
+  StepFailure,
+  StepRecord,
+  WorkerRecord,
+  WorkflowName,
+} from './state.ts';
+import { hasStepRows } from './turn.ts';
+
+/** What the definition column of a run holds, as JSON. */
+export interface RunDefinition {
+  /** null: it is its workflow's. */
+  readonly step: StepDefinition | null;
+  readonly desired: RunRecord['desired'];
+  readonly scheduleTimeoutMs?: number | null;
+  readonly executionTimeoutMs?: number | null;
+}
+
+/** What the definition column of a workflow holds, as JSON. */
+export interface WorkflowDefinition {
+  readonly sticky: Sticky;
+  readonly steps: readonly StepDefinition[];
+}
+
+const NO_STEP: RunColumns = {
+  step_state: null,
+  blocked_on: null,
+  ready_sequence: null,
+  failures: null,
+  losses: null,
+  attempt_base: null,
+  started: null,
+  assigned_once: null,
+  assignment_id: null,
+  assignment_number: null,
+  worker_id: null,
+  worker_name: null,
+  labels_revision: null,
+  assign_ms: null,
+  accept_ms: null,
+  ready_ms: null,
+  schedule_deadline_ms: null,
+  progress: null,
+  why: null,
+  output: null,
+};
+
+type RunColumns = Omit<{ [K in keyof StepColumns]: null }, 'end_ms' | 'cancel_reason' | 'failure'>;
 
 export function runUpdateRow(run: RunRecord, outputJson: string | null): RunUpdateRow {
-  const step = run.steps[0] as StepRecord;
-  const { assignment } = step;
+  const shared = hasStepRows(run) ? NO_STEP : stepColumns(run.steps[0] as StepRecord, outputJson);
   return {
+    ...shared,
     run_id: run.runId,
     revision: run.revision,
     priority: run.priority,
     state: run.state,
+    start_ms: run.startMs,
+    end_ms: run.endMs,
+    // One step of the run may have been told to stop, rather than the run.
+    cancel_reason: run.cancelReason ?? ('cancel_reason' in shared ? shared.cancel_reason : null),
+    failure: failureJson(run.failure ?? (hasStepRows(run) ? null : (run.steps[0]?.failure ?? null))),
+    runs_on: run.edited ? JSON.stringify(run.runsOn) : null,
+    pinned_worker_id: run.pinnedWorkerId,
+    kept_pin_worker_id: run.keptPin?.workerId ?? null,
+  };
+}
+
+export function runInsertRow(run: RunRecord, inputJson: string, outputJson: string | null): RunInsertRow {
+  const step = hasStepRows(run) ? null : (run.steps[0] as StepRecord);
+  const definition: RunDefinition = {
+    step: run.workflow === null ? (step?.definition ?? null) : null,
+    desired: run.desired,
+    scheduleTimeoutMs: run.scheduleTimeoutMs,
+    executionTimeoutMs: run.executionTimeoutMs,
+  };
+  return {
+    ...runUpdateRow(run, outputJson),
+    namespace: run.namespace.name,
+    workflow: run.workflow?.name ?? null,
+    workflow_version: run.workflow?.version ?? null,
+    number: run.workflow === null ? null : run.number,
+    action: step?.definition.action ?? null,
+    step_name: step?.definition.name ?? null,
+    sticky: run.sticky,
+    concurrency: run.concurrency === null ? null : JSON.stringify(run.concurrency),
+    depends_on: run.dependsOn.length === 0 ? null : JSON.stringify(run.dependsOn),
+    definition: JSON.stringify(definition),
+    runs_on: JSON.stringify(run.runsOn),
+    metadata: JSON.stringify(run.metadata),
+    input: inputJson,
+    request_id: run.requestId === '' ? null : run.requestId,
+    request_digest: run.requestId === '' ? null : run.requestDigest,
+    create_ms: run.createMs,
+  };
+}
+
+function stepColumns(step: StepRecord, outputJson: string | null): StepColumns {
+  const { assignment } = step;
+  return {
     step_state: step.state,
+    blocked_on: step.blockedOn,
     ready_sequence: step.readySequence,
     failures: step.failures,
     losses: step.losses,
+    attempt_base: step.attemptBase,
     started: step.started,
+    assigned_once: step.assignedOnce,
     assignment_id: assignment?.assignmentId ?? null,
     assignment_number: assignment?.number ?? null,
     worker_id: assignment?.worker.workerId ?? null,
@@ -24,31 +129,32 @@ export function runUpdateRow(run: RunRecord, outputJson: string | null): RunUpda
     accept_ms: assignment?.acceptMs ?? null,
     ready_ms: step.readyMs,
     schedule_deadline_ms: step.scheduleDeadlineMs,
-    start_ms: run.startMs,
-    end_ms: run.endMs,
-    // One step of the run may have been told to stop, rather than the run.
-    cancel_reason: run.cancelReason ?? assignment?.cancelReason ?? null,
+    end_ms: step.endMs,
+    cancel_reason: assignment?.cancelReason ?? null,
     progress: step.progress === null ? null : JSON.stringify(step.progress),
     failure: failureJson(step.failure),
+    // Known from the moment of the assignment, and the same for as long as it lasts.
+    why: step.state === 'ASSIGNED' && assignment?.why ? JSON.stringify(assignment.why) : null,
     output: outputJson,
   };
 }
 
-export function runInsertRow(run: RunRecord, inputJson: string, outputJson: string | null): RunInsertRow {
-  const step = run.steps[0] as StepRecord;
+export function stepUpdateRow(step: StepRecord, outputJson: string | null): StepUpdateRow {
   return {
-    ...runUpdateRow(run, outputJson),
-    namespace: run.namespace.name,
-    action: step.definition.action,
-    step_name: step.definition.name,
-    definition: JSON.stringify({ step: step.definition, desired: run.desired }),
-    runs_on: JSON.stringify(run.runsOn),
-    metadata: JSON.stringify(run.metadata),
-    input: inputJson,
-    request_id: run.requestId === '' ? null : run.requestId,
-    request_digest: run.requestId === '' ? null : run.requestDigest,
-    create_ms: run.createMs,
+    ...stepColumns(step, outputJson),
+    run_id: step.run.runId,
+    name: step.definition.name,
+    end_sequence: step.endSequence,
   };
+}
+
+export function stepInsertRow(step: StepRecord, outputJson: string | null): StepInsertRow {
+  const { stepId, index, definition } = step;
+  return { ...stepUpdateRow(step, outputJson), step_id: stepId, place: index, action: definition.action };
+}
+
+export function workflowNameRow({ namespace, name, latest, lastNumber }: WorkflowName): WorkflowNameRow {
+  return { namespace, name, latest_version: latest.version, last_number: lastNumber };
 }
 
 export function workerRow(worker: WorkerRecord): WorkerRow {

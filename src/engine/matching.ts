@@ -2,30 +2,47 @@
  * Who gets what. Between two commands no waiting step has a worker that could take it; so after a command only the
  * demands with a new step and the workers with new room need a look, in the order of the one queue.
  */
+import { placedExplanation } from '../domain/explain.ts';
 import { suits } from '../domain/feasibility.ts';
 import { comparePlaces } from '../domain/priority.ts';
 import { compareRanks, type Rank, rankOf } from '../domain/rank.ts';
 import { assign } from './assignments.ts';
+import { offerHeld, releaseHeld } from './held.ts';
 import type { DemandRecord, EngineState, StepRecord, WorkerRecord } from './state.ts';
-import { nameKey } from './state.ts';
+import { nameKey, pinnedKey } from './state.ts';
 import type { Turn } from './turn.ts';
 import { isExcluded } from './waiting.ts';
 
 /** Assigns until nothing that waits has a worker that may take it. */
 export function match(state: EngineState, turn: Turn): void {
-  const lanes = [...turn.openedDemands];
+  const lanes = new Set<DemandRecord>();
   for (;;) {
-    const fromDemands = firstOfLanes(state, turn, lanes);
-    const fromWorkers = firstForFreed(state, turn);
-    const next = earlier(fromDemands, fromWorkers);
-    if (next === null) return;
-    assign(state, turn, next.step, next.worker);
+    offerHeld(state, turn, (step) => candidateFor(state, turn, step) !== null);
+    // An assignment can open demands too: a pin moves the run's other steps to another one.
+    for (const demand of turn.openedDemands) lanes.add(demand);
+    turn.openedDemands.clear();
+    const next = earlier(firstOfLanes(state, turn, lanes), firstForFreed(state, turn));
+    if (next !== null) assign(state, turn, next.step, next.worker, explained(next, turn));
+    else if (!releaseHeld(state, turn)) return;
   }
+}
+
+interface Ranked {
+  readonly worker: WorkerRecord;
+  readonly rank: Rank;
 }
 
 interface Candidate {
   readonly step: StepRecord;
   readonly worker: WorkerRecord;
+  /** The winner and the runners-up. */
+  readonly ranked: readonly Ranked[];
+  /** How many could have taken it. */
+  readonly fitting: number;
+}
+
+function explained({ ranked, fitting }: Candidate, turn: Turn) {
+  return placedExplanation(ranked, fitting, turn.nowMs);
 }
 
 function earlier(a: Candidate | null, b: Candidate | null): Candidate | null {
@@ -34,45 +51,70 @@ function earlier(a: Candidate | null, b: Candidate | null): Candidate | null {
 }
 
 /** The earliest step of the opened demands that somebody may take, with the best who may. Exhausted lanes are dropped. */
-function firstOfLanes(state: EngineState, turn: Turn, lanes: DemandRecord[]): Candidate | null {
+function firstOfLanes(state: EngineState, turn: Turn, lanes: Set<DemandRecord>): Candidate | null {
   let best: Candidate | null = null;
-  for (let index = lanes.length - 1; index >= 0; index--) {
-    const lane = lanes[index] as DemandRecord;
+  for (const lane of lanes) {
     const head = lane.queue.first();
     if (head !== undefined && best !== null && comparePlaces(best.step, head) < 0) continue;
     const found = head === undefined ? null : firstPlaceable(state, turn, lane);
-    if (found === null) lanes.splice(index, 1);
+    if (found === null) lanes.delete(lane);
     else if (best === null || comparePlaces(found.step, best.step) < 0) best = found;
   }
   return best;
 }
 
 function firstPlaceable(state: EngineState, turn: Turn, demand: DemandRecord): Candidate | null {
-  const open = state.openWorkers.get(demand.actionKey);
-  if (open === undefined) return null;
-  const fitting = [...open].filter((worker) => suits(worker, demand.spec, demand.namespace.matchMode));
+  const fitting = fittingWorkers(state, demand);
   if (fitting.length === 0) return null;
   for (const step of demand.queue) {
-    const worker = bestWorker(fitting, step, turn.nowMs);
-    if (worker !== null) return { step, worker };
+    const candidate = bestWorker(fitting, step, turn.nowMs);
+    if (candidate !== null) return candidate;
     // Only what a worker gave back itself makes one step of a demand different from the next.
     if (step.exclusions === null) return null;
   }
   return null;
 }
 
-function bestWorker(fitting: readonly WorkerRecord[], step: StepRecord, nowMs: number): WorkerRecord | null {
-  let best: WorkerRecord | null = null;
-  let bestRank: Rank | null = null;
+function candidateFor(state: EngineState, turn: Turn, step: StepRecord): Candidate | null {
+  return bestWorker(fittingWorkers(state, step.demand), step, turn.nowMs);
+}
+
+/** Open workers that meet the demand. */
+function fittingWorkers(state: EngineState, { spec, actionKey, namespace }: DemandRecord): WorkerRecord[] {
+  if (spec.pin?.hard) {
+    const pinned = state.workers.get(spec.pin.workerId);
+    return pinned?.open && suits(pinned, spec, namespace.matchMode) ? [pinned] : [];
+  }
+  const fitting: WorkerRecord[] = [];
+  for (const worker of state.openWorkers.get(actionKey) ?? []) {
+    if (suits(worker, spec, namespace.matchMode)) fitting.push(worker);
+  }
+  return fitting;
+}
+
+/** The winner and the runners-up that are recorded with an assignment. */
+const RANKED_MAX = 4;
+
+function bestWorker(fitting: readonly WorkerRecord[], step: StepRecord, nowMs: number): Candidate | null {
+  const ranked: Ranked[] = [];
+  let count = 0;
   for (const worker of fitting) {
     if (isExcluded(step, worker, nowMs)) continue;
-    if (fitting.length === 1) return worker;
+    count += 1;
     const rank = rankOf(worker, step.demand.spec);
-    if (bestRank !== null && compareRanks(bestRank, rank) <= 0) continue;
-    best = worker;
-    bestRank = rank;
+    const last = ranked.at(-1);
+    if (ranked.length === RANKED_MAX && last !== undefined && compareRanks(last.rank, rank) <= 0) continue;
+    if (ranked.length === RANKED_MAX) ranked.pop();
+    insertRanked(ranked, { worker, rank });
   }
-  return best;
+  const [winner] = ranked;
+  return winner === undefined ? null : { step, worker: winner.worker, ranked, fitting: count };
+}
+
+function insertRanked(ranked: Ranked[], one: Ranked): void {
+  let place = ranked.length;
+  while (place > 0 && compareRanks(one.rank, (ranked[place - 1] as Ranked).rank) < 0) place -= 1;
+  ranked.splice(place, 0, one);
 }
 
 /** The earliest waiting step that one of the workers with new room may take, and the best of those for it. */
@@ -90,8 +132,7 @@ function firstForFreed(state: EngineState, turn: Turn): Candidate | null {
   if (step === null) return null;
   const { spec, namespace } = step.demand;
   const fitting = freed.filter((worker) => suits(worker, spec, namespace.matchMode));
-  const worker = bestWorker(fitting, step, turn.nowMs);
-  return worker === null ? null : { step, worker };
+  return bestWorker(fitting, step, turn.nowMs);
 }
 
 /** The earliest step this worker may take, if it goes before `before`; else `before`. */
@@ -103,13 +144,26 @@ function earliestFor(
 ): StepRecord | null {
   let earliest = before;
   for (const action of worker.actions) {
-    for (const demand of state.demandsByAction.get(nameKey(worker.namespace, action)) ?? []) {
-      const head = demand.queue.first();
-      // Comparing places is far cheaper than asking whether the worker fits, so it goes first.
-      if (head === undefined || (earliest !== null && comparePlaces(earliest, head) <= 0)) continue;
-      if (!suits(worker, demand.spec, demand.namespace.matchMode)) continue;
-      earliest = firstOffered(demand, worker, turn.nowMs, earliest);
-    }
+    const actionKey = nameKey(worker.namespace, action);
+    earliest = earliestAmong(state.demandsByLookup.get(actionKey), turn, worker, earliest);
+    earliest = earliestAmong(state.demandsByLookup.get(pinnedKey(actionKey, worker.workerId)), turn, worker, earliest);
+  }
+  return earliest;
+}
+
+function earliestAmong(
+  demands: ReadonlySet<DemandRecord> | undefined,
+  turn: Turn,
+  worker: WorkerRecord,
+  before: StepRecord | null,
+): StepRecord | null {
+  let earliest = before;
+  for (const demand of demands ?? []) {
+    const head = demand.queue.first();
+    // Comparing places is far cheaper than asking whether the worker fits, so it goes first.
+    if (head === undefined || (earliest !== null && comparePlaces(earliest, head) <= 0)) continue;
+    if (!suits(worker, demand.spec, demand.namespace.matchMode)) continue;
+    earliest = firstOffered(demand, worker, turn.nowMs, earliest);
   }
   return earliest;
 }

@@ -1,15 +1,22 @@
 /** Rows back into memory: what a killed server left is what the next one decides on. */
-import type { DesiredLabel, LabelValue } from '../domain/labels.ts';
+import type { LabelValue } from '../domain/labels.ts';
 import type { Priority } from '../domain/priority.ts';
 import type { RunState } from '../domain/run.ts';
-import type { StepState } from '../domain/step.ts';
+import { type StepState, stepEnded } from '../domain/step.ts';
+import type { Sticky } from '../domain/sticky.ts';
 import type { MatchMode } from '../domain/tags.ts';
+import { restoreLive } from './concurrency.ts';
+import { waitFor } from './dependencies.ts';
+import { executionTimeoutOf } from './effects.ts';
 import { armExecution } from './facts.ts';
+import type { RunDefinition } from './images.ts';
 import { NAMESPACE_DEFAULT, newNamespace } from './namespaces.ts';
-import type { LiveRunRow, NamespaceRow, WorkerRow } from './rows.ts';
-import { demandOf, indexRun, newStep } from './runs.ts';
+import type { LiveRunRow, LiveStepRow, NamespaceRow, WorkerRow, WorkflowNameRow, WorkflowRow } from './rows.ts';
+import { addSteps, indexRun } from './runs.ts';
 import { startGrace } from './sessions.ts';
 import {
+  type AssignmentRecord,
+  type BlockedOn,
   type EngineState,
   type NamespaceRecord,
   nameKey,
@@ -17,17 +24,25 @@ import {
   type StepDefinition,
   type StepRecord,
   type WorkerRecord,
+  type WorkflowRecord,
 } from './state.ts';
 import { armSchedule } from './steps.ts';
 import { NO_TIMER } from './timers.ts';
+import { hasStepRows } from './turn.ts';
 import { putInQueue } from './waiting.ts';
 import { freshWorkerState, indexWorker } from './workers.ts';
+import { workflowOf } from './workflows.ts';
 
 /** Everything the engine needs to go on: all workers and namespaces, and the runs that have not ended. */
 export interface LiveRows {
   readonly namespaces: readonly NamespaceRow[];
   readonly workers: readonly WorkerRow[];
   readonly runs: readonly LiveRunRow[];
+  /** Of those runs that have several. */
+  readonly steps: readonly LiveStepRow[];
+  /** The newest version of every name, and those that the runs are of. */
+  readonly workflows: readonly WorkflowRow[];
+  readonly workflowNames: readonly WorkflowNameRow[];
 }
 
 export function restore(state: EngineState, rows: LiveRows, nowMs: number): void {
@@ -35,12 +50,45 @@ export function restore(state: EngineState, rows: LiveRows, nowMs: number): void
   if (!state.namespaces.has(NAMESPACE_DEFAULT))
     state.namespaces.set(NAMESPACE_DEFAULT, newNamespace(state, NAMESPACE_DEFAULT));
   for (const row of rows.workers) restoreWorker(state, row);
-  for (const row of rows.runs) restoreRun(state, row, nowMs);
+  const versions = restoreWorkflows(state, rows);
+  const steps = new Map<string, LiveStepRow[]>();
+  for (const row of rows.steps) {
+    const known = steps.get(row.run_id);
+    if (known) known.push(row);
+    else steps.set(row.run_id, [row]);
+  }
+  for (const row of rows.runs) restoreRun(state, row, steps.get(row.run_id) ?? [], workflowOfRun(versions, row), nowMs);
+  numberAssignments(state);
+  restoreDependencies(state);
+  for (const run of state.runs.values()) restoreLive(state, run);
   // Every process may still be alive: each has its grace to come back, counted from now.
   for (const worker of state.workers.values()) {
     worker.slotsUsed = worker.assignments.size;
     if (worker.sessionHash !== null || worker.assignments.size > 0) startGrace(state, nowMs, worker);
   }
+}
+
+function restoreWorkflows(state: EngineState, rows: LiveRows): ReadonlyMap<string, WorkflowRecord> {
+  const versions = new Map<string, WorkflowRecord>();
+  for (const row of rows.workflows) versions.set(versionKey(row), workflowOf(state, row));
+  for (const { namespace, name, latest_version: version, last_number: lastNumber } of rows.workflowNames) {
+    const latest = versions.get(versionKey({ namespace, name, version }));
+    if (latest === undefined) throw new Error(`version ${version} of workflow "${name}" is not stored`);
+    state.workflows.set(nameKey(namespace, name), { namespace, name, latest, lastNumber });
+  }
+  return versions;
+}
+
+function workflowOfRun(versions: ReadonlyMap<string, WorkflowRecord>, row: LiveRunRow): WorkflowRecord | null {
+  const { namespace, workflow: name, workflow_version: version } = row;
+  if (name === null || version === null) return null;
+  const workflow = versions.get(versionKey({ namespace, name, version }));
+  if (workflow === undefined) throw new Error(`run ${row.run_id} is of workflow "${name}" ${version}, not stored`);
+  return workflow;
+}
+
+function versionKey({ namespace, name, version }: { namespace: string; name: string; version: number }): string {
+  return nameKey(namespace, `${name}\n${version}`);
 }
 
 function namespaceOf(row: NamespaceRow): NamespaceRecord {
@@ -87,17 +135,62 @@ function restoreWorker(state: EngineState, row: WorkerRow): void {
   state.workerNumber = Math.max(state.workerNumber, worker.workerNumber);
 }
 
-function restoreRun(state: EngineState, row: LiveRunRow, nowMs: number): void {
+/** A run as the store has it. `nowMs` is when its deadlines are looked at again; an ended run has none. */
+export function restoreRun(
+  state: EngineState,
+  row: LiveRunRow,
+  stepRows: readonly LiveStepRow[],
+  workflow: WorkflowRecord | null,
+  nowMs: number,
+): RunRecord {
   const namespace = state.namespaces.get(row.namespace);
   if (namespace === undefined)
     throw new Error(`run ${row.run_id} is of namespace "${row.namespace}", which is not stored`);
-  const { step: definition, desired } = JSON.parse(row.definition) as { step: StepDefinition; desired: DesiredLabel[] };
-  const run: RunRecord = {
+  const definition = JSON.parse(row.definition) as RunDefinition;
+  const run = runOf(namespace, row, definition, workflow);
+  const definitions = workflow?.steps ?? (definition.step === null ? [] : [definition.step]);
+  const ids = new Map(stepRows.map((step) => [step.name, step.step_id]));
+  addSteps(state, run, definitions.map(completed), (name) => ids.get(name) ?? '');
+  const rows = new Map(stepRows.map((step) => [step.name, step]));
+  for (const step of run.steps) restoreStep(step, hasStepRows(run) ? rowOf(rows, step) : ownStep(row));
+  countOpenNeeds(run);
+  indexRun(state, run);
+  // The pins are known now, and the demands rest on them.
+  for (const step of run.steps) resumeStep(state, step, hasStepRows(run) ? rowOf(rows, step) : ownStep(row), nowMs);
+  return run;
+}
+
+/** Definitions stored before a field was added lack it. */
+function completed(definition: StepDefinition): StepDefinition {
+  return { ...definition, needs: definition.needs ?? [] };
+}
+
+function runOf(
+  namespace: NamespaceRecord,
+  row: LiveRunRow,
+  definition: RunDefinition,
+  workflow: WorkflowRecord | null,
+): RunRecord {
+  const kept = row.kept_pin_worker_id;
+  return {
     runId: row.run_id,
     namespace,
+    workflow,
+    number: row.number ?? 0,
+    sticky: row.sticky as Sticky,
+    concurrency: row.concurrency === null ? null : JSON.parse(row.concurrency),
+    dependsOn: row.depends_on === null ? [] : JSON.parse(row.depends_on),
+    scheduleTimeoutMs: definition.scheduleTimeoutMs ?? null,
+    executionTimeoutMs: definition.executionTimeoutMs ?? null,
     steps: [],
     runsOn: JSON.parse(row.runs_on),
-    desired,
+    desired: definition.desired,
+    pinnedWorkerId: row.pinned_worker_id,
+    keptPin: kept === null ? null : { workerId: kept, sequence: 0 },
+    openDependencies: 0,
+    live: false,
+    edited: false,
+    failure: row.end_ms === null || row.failure === null ? null : JSON.parse(row.failure),
     metadata: JSON.parse(row.metadata),
     requestId: row.request_id ?? '',
     requestDigest: row.request_digest ?? '',
@@ -109,30 +202,68 @@ function restoreRun(state: EngineState, row: LiveRunRow, nowMs: number): void {
     endMs: row.end_ms,
     cancelReason: row.cancel_reason,
   };
-  const step = newStep(run, definition, demandOf(state, run, definition));
+}
+
+/** What is stored of a step, in the run's row or in one of its own. */
+type StoredStep = Omit<LiveStepRow, 'run_id' | 'name' | 'step_id' | 'place'>;
+
+function rowOf(rows: ReadonlyMap<string, LiveStepRow>, step: StepRecord): StoredStep {
+  const row = rows.get(step.definition.name);
+  if (row === undefined) throw new Error(`step "${step.definition.name}" of run ${step.run.runId} is not stored`);
+  return row;
+}
+
+/** The run's row as its single step's. */
+function ownStep(row: LiveRunRow): StoredStep {
+  return {
+    ...row,
+    step_state: row.step_state ?? 'PENDING',
+    ready_sequence: row.ready_sequence ?? 0,
+    failures: row.failures ?? 0,
+    losses: row.losses ?? 0,
+    attempt_base: row.attempt_base ?? 0,
+    started: row.started ?? false,
+    assigned_once: row.assigned_once ?? row.started ?? false,
+    end_sequence: 0,
+  };
+}
+
+function restoreStep(step: StepRecord, row: StoredStep): void {
   step.state = row.step_state as StepState;
+  step.blockedOn = (row.blocked_on ?? (step.state === 'BLOCKED' ? 'BACKING_OFF' : null)) as BlockedOn | null;
+  step.outputBytes = row.output_bytes;
   step.readySequence = row.ready_sequence;
   step.failures = row.failures;
   step.losses = row.losses;
+  step.attemptBase = row.attempt_base;
   step.started = row.started;
+  step.assignedOnce = row.assigned_once;
   step.readyMs = row.ready_ms;
+  step.endMs = row.end_ms;
+  step.endSequence = row.end_sequence;
   step.scheduleDeadlineMs = row.schedule_deadline_ms;
   step.progress = row.progress === null ? null : JSON.parse(row.progress);
   step.failure = row.failure === null ? null : JSON.parse(row.failure);
-  run.steps.push(step);
-  indexRun(state, run);
-  state.readySequence = Math.max(state.readySequence, row.ready_sequence);
-  resumeStep(state, step, row, nowMs);
+}
+
+function countOpenNeeds(run: RunRecord): void {
+  for (const step of run.steps) {
+    const needs = run.workflow?.graph.needs[step.index] ?? [];
+    step.openNeeds = needs.filter((place) => run.steps[place]?.state !== 'SUCCEEDED').length;
+  }
 }
 
 /** An outage times nobody out: every deadline is at least the grace away. */
-function resumeStep(state: EngineState, step: StepRecord, row: LiveRunRow, nowMs: number): void {
+function resumeStep(state: EngineState, step: StepRecord, row: StoredStep, nowMs: number): void {
   const earliestMs = nowMs + state.times.reconnectGraceMs;
+  state.readySequence = Math.max(state.readySequence, step.readySequence);
+  state.endSequence = Math.max(state.endSequence, step.endSequence);
+  if (stepEnded(step.state)) return;
   if (row.schedule_deadline_ms !== null && row.accept_ms === null && step.state !== 'BLOCKED') {
     step.scheduleDeadlineMs = Math.max(row.schedule_deadline_ms, earliestMs);
     armSchedule(state, step, step.scheduleDeadlineMs);
   }
-  if (step.state === 'BLOCKED') {
+  if (step.blockedOn === 'BACKING_OFF') {
     const readyMs = Math.max(row.ready_ms ?? 0, earliestMs);
     step.backoffTimer = state.timers.arm(readyMs, { kind: 'backoff', step });
   }
@@ -140,15 +271,17 @@ function resumeStep(state: EngineState, step: StepRecord, row: LiveRunRow, nowMs
   if (step.state === 'ASSIGNED' || step.state === 'RUNNING') restoreAssignment(state, step, row, earliestMs);
 }
 
-function restoreAssignment(state: EngineState, step: StepRecord, row: LiveRunRow, earliestMs: number): void {
+function restoreAssignment(state: EngineState, step: StepRecord, row: StoredStep, earliestMs: number): void {
   const worker = state.workers.get(row.worker_id ?? '');
   const assignmentId = row.assignment_id;
   if (worker === undefined || assignmentId === null)
-    throw new Error(`run ${row.run_id} is ${row.step_state} without a stored worker`);
-  step.assignment = {
+    throw new Error(`run ${step.run.runId} is ${row.step_state} without a stored worker`);
+  const assignment: AssignmentRecord = {
     assignmentId,
     worker,
     number: row.assignment_number ?? 1,
+    sequence: 0,
+    why: null,
     labelsRevision: row.labels_revision ?? 0,
     assignMs: row.assign_ms ?? 0,
     acceptMs: row.accept_ms,
@@ -159,15 +292,36 @@ function restoreAssignment(state: EngineState, step: StepRecord, row: LiveRunRow
     graceTimer: NO_TIMER,
     cancelTimer: NO_TIMER,
   };
+  step.assignment = assignment;
   worker.assignments.set(assignmentId, step);
   state.assignments.set(assignmentId, step);
   if (row.accept_ms === null) {
-    step.assignment.acceptTimer = state.timers.arm(earliestMs, { kind: 'accept', step });
+    assignment.acceptTimer = state.timers.arm(earliestMs, { kind: 'accept', step });
   } else {
-    const { executionTimeoutMs, progressTimeoutMs } = step.definition;
-    const fromMs = Math.max(row.accept_ms, earliestMs - (executionTimeoutMs ?? 0));
-    armExecution(state, step, step.assignment, fromMs, Math.max(row.accept_ms, earliestMs - (progressTimeoutMs ?? 0)));
-    if (row.cancel_reason !== null)
-      step.assignment.cancelTimer = state.timers.arm(earliestMs, { kind: 'cancel', step });
+    const { progressTimeoutMs } = step.definition;
+    const fromMs = Math.max(row.accept_ms, earliestMs - (executionTimeoutOf(step) ?? 0));
+    armExecution(state, step, assignment, fromMs, Math.max(row.accept_ms, earliestMs - (progressTimeoutMs ?? 0)));
+    if (row.cancel_reason !== null) assignment.cancelTimer = state.timers.arm(earliestMs, { kind: 'cancel', step });
+  }
+}
+
+/** Assignments of before the restart come before all later ones, in the order they were made. */
+function numberAssignments(state: EngineState): void {
+  const steps = [...state.assignments.values()];
+  steps.sort((a, b) => (a.assignment?.assignMs ?? 0) - (b.assignment?.assignMs ?? 0));
+  for (const step of steps) {
+    state.assignSequence += 1;
+    if (step.assignment !== null) step.assignment = renumbered(state, step.assignment);
+  }
+}
+
+function renumbered(state: EngineState, assignment: AssignmentRecord): AssignmentRecord {
+  return { ...assignment, sequence: state.assignSequence };
+}
+
+/** Had one of them ended without success, the run would have ended in the same commit: what is not live succeeded. */
+function restoreDependencies(state: EngineState): void {
+  for (const run of state.runs.values()) {
+    for (const runId of run.dependsOn) if (state.runs.has(runId)) waitFor(state, run, runId);
   }
 }

@@ -1,12 +1,18 @@
 /** Rows as the engine sees them: one final image each. Names are the columns'; times are milliseconds since the epoch. */
 
-/** What never changes about a run. */
+/** What never changes about a run. `definition` is `RunDefinition` as JSON. */
 export interface RunInsertRow extends RunUpdateRow {
   readonly namespace: string;
-  readonly action: string;
-  readonly step_name: string;
+  readonly workflow: string | null;
+  readonly workflow_version: number | null;
+  readonly number: number | null;
+  /** Of the single step; null when the run's steps have rows of their own. */
+  readonly action: string | null;
+  readonly step_name: string | null;
+  readonly sticky: string;
+  readonly concurrency: string | null;
+  readonly depends_on: string | null;
   readonly definition: string;
-  readonly runs_on: string;
   readonly metadata: string;
   readonly input: string;
   readonly request_id: string | null;
@@ -14,17 +20,18 @@ export interface RunInsertRow extends RunUpdateRow {
   readonly create_ms: number;
 }
 
-/** What does. The single step of a run shares its row. */
-export interface RunUpdateRow {
-  readonly run_id: string;
-  readonly revision: number;
-  readonly priority: number;
-  readonly state: string;
+/** What a step has that changes. */
+export interface StepColumns {
   readonly step_state: string;
+  readonly blocked_on: string | null;
   readonly ready_sequence: number;
   readonly failures: number;
   readonly losses: number;
+  /** Attempts before the last RetryRun: numbers go on, budgets start anew. */
+  readonly attempt_base: number;
   readonly started: boolean;
+  /** It was given to a worker at least once, accepted or not. */
+  readonly assigned_once: boolean;
   readonly assignment_id: string | null;
   readonly assignment_number: number | null;
   readonly worker_id: string | null;
@@ -34,13 +41,62 @@ export interface RunUpdateRow {
   readonly accept_ms: number | null;
   readonly ready_ms: number | null;
   readonly schedule_deadline_ms: number | null;
-  readonly start_ms: number | null;
   readonly end_ms: number | null;
+  /** Of the assignment, told to stop. */
   readonly cancel_reason: string | null;
   readonly progress: string | null;
   readonly failure: string | null;
+  /** Of the current assignment; null leaves what is stored. */
+  readonly why: string | null;
   /** null leaves what is stored. */
   readonly output: string | null;
+}
+
+/** What changes about a run. A run of one step shares its row with that step; of several, the step's columns are null. */
+export interface RunUpdateRow extends Nullable<StepColumns> {
+  readonly run_id: string;
+  readonly revision: number;
+  readonly priority: number;
+  readonly state: string;
+  readonly start_ms: number | null;
+  /** null leaves what is stored: only an edit changes it. */
+  readonly runs_on: string | null;
+  readonly pinned_worker_id: string | null;
+  readonly kept_pin_worker_id: string | null;
+}
+
+type Nullable<T> = { readonly [K in keyof T]: T[K] | null };
+
+/** A step of a run that has several. */
+export interface StepUpdateRow extends StepColumns {
+  readonly run_id: string;
+  readonly name: string;
+  readonly end_sequence: number;
+}
+
+export interface StepInsertRow extends StepUpdateRow {
+  readonly step_id: string;
+  /** Place in the order of definition, from 0. */
+  readonly place: number;
+  readonly action: string;
+}
+
+/** `definition` is `WorkflowDefinition` as JSON; `source` the steps as they were put. */
+export interface WorkflowRow {
+  readonly namespace: string;
+  readonly name: string;
+  readonly version: number;
+  readonly definition: string;
+  readonly source: string;
+  readonly create_ms: number;
+}
+
+/** What stays of a workflow's name when its runs are gone. */
+export interface WorkflowNameRow {
+  readonly namespace: string;
+  readonly name: string;
+  readonly latest_version: number;
+  readonly last_number: number;
 }
 
 /** An assignment that ended without success. */
@@ -57,6 +113,7 @@ export interface AttemptRow {
   readonly end_ms: number;
   readonly outcome: string;
   readonly failure: string | null;
+  readonly why: string | null;
 }
 
 export interface WorkerRow {
@@ -91,4 +148,11 @@ export interface NamespaceRow {
 }
 
 /** A run that has not ended, as recovery reads it. */
-export interface LiveRunRow extends Omit<RunInsertRow, 'input' | 'output'> {}
+export type LiveRunRow = Omit<RunInsertRow, 'input' | 'output' | 'why' | 'runs_on'> & {
+  readonly runs_on: string;
+  /** UTF-8 bytes of the step's output. */
+  readonly output_bytes: number;
+};
+
+/** One of its steps, when it has several. */
+export type LiveStepRow = Omit<StepInsertRow, 'output' | 'why' | 'action'> & { readonly output_bytes: number };

@@ -1,24 +1,26 @@
-/** Runs: scheduling and cancelling. */
-import { demandKey } from '../domain/demand.ts';
+/** Runs: scheduling them, and what is read of them. */
 import { isRefusal, type Refusal, refuse } from '../domain/refusal.ts';
-import { runEnded } from '../domain/run.ts';
 import { stepEnded } from '../domain/step.ts';
-import { endAssignment } from './assignments.ts';
-import type { CommandOf, ResultOf, RunDraft, ScheduledRun, Warning } from './commands.ts';
+import type { CommandOf, LiveStep, ResultOf, RunDraft, ScheduledRun, Warning } from './commands.ts';
+import { dependencyStates, dependOn, failByDependency } from './dependencies.ts';
+import { demandOf, indexPin } from './pins.ts';
 import {
-  createDemand,
   type DemandRecord,
   type EngineState,
   type NamespaceRecord,
   nameKey,
   type RunRecord,
+  type StepDefinition,
   type StepRecord,
+  type WorkflowRecord,
 } from './state.ts';
-import { endWaitingStep, failureOf, liveSteps, startWaiting, stepHasEnded, updateRun } from './steps.ts';
+import { startStep } from './steps.ts';
 import { NO_TIMER } from './timers.ts';
-import type { Turn } from './turn.ts';
-import { runView } from './views.ts';
+import { hasStepRows, type Turn } from './turn.ts';
+import { blockedReason, runView } from './views.ts';
+import { definitionWarnings } from './warnings.ts';
 import { unknownNamespace } from './workers.ts';
+import { chosenWorkflow } from './workflows.ts';
 
 /** All or nothing: the first run that cannot be taken refuses the whole batch, before anything has changed. */
 export function scheduleRuns(
@@ -27,52 +29,89 @@ export function scheduleRuns(
   command: CommandOf<'schedule_runs'>,
 ): (() => ResultOf<'schedule_runs'>) | Refusal {
   const seen = new Map<string, RunDraft>();
+  const plans: Plan[] = [];
   for (const draft of command.runs) {
-    const refusal = checkDraft(state, seen, draft);
-    if (refusal) return refusal;
+    const plan = planOf(state, seen, draft);
+    if (isRefusal(plan)) return plan;
+    plans.push(plan);
     if (draft.requestId !== '') seen.set(nameKey(draft.namespace, draft.requestId), draft);
   }
-  const scheduled = command.runs.map((draft) => scheduleOne(state, turn, draft));
+  const scheduled = plans.map((plan) => scheduleOne(state, turn, plan));
   // The answer shows the runs as they are once everything has been matched.
   return () => scheduled.map((finish) => finish());
 }
 
-function checkDraft(state: EngineState, seen: ReadonlyMap<string, RunDraft>, draft: RunDraft): Refusal | null {
-  if (!state.namespaces.has(draft.namespace)) return unknownNamespace(draft.namespace);
-  if (draft.requestId === '') return null;
-  const key = nameKey(draft.namespace, draft.requestId);
-  const earlier = seen.get(key) ?? state.runsByRequest.get(key) ?? draft.known;
-  if (earlier === null || earlier.requestDigest === draft.requestDigest) return null;
-  return refuse(
-    'REQUEST_ID_REUSED',
-    `request_id "${draft.requestId}" was used for run ${earlier.runId} with another body`,
-    {
-      request_id: draft.requestId,
-      run_id: earlier.runId,
-    },
-  );
+/** A draft that was found good, with everything it names. */
+interface Plan {
+  readonly draft: RunDraft;
+  readonly workflow: WorkflowRecord | null;
+  readonly dependencies: ReturnType<typeof dependencyStates> & object;
 }
 
-function scheduleOne(state: EngineState, turn: Turn, draft: RunDraft): () => ScheduledRun {
-  if (draft.requestId !== '') {
-    const known = state.runsByRequest.get(nameKey(draft.namespace, draft.requestId));
-    if (known) return () => ({ runId: known.runId, alreadyScheduled: true, view: null, warnings: [] });
-    const { known: stored } = draft;
-    if (stored) return () => ({ runId: stored.runId, alreadyScheduled: true, view: null, warnings: [] });
+function planOf(state: EngineState, seen: ReadonlyMap<string, RunDraft>, draft: RunDraft): Plan | Refusal {
+  const { namespace } = draft;
+  if (!state.namespaces.has(namespace)) return unknownNamespace(namespace);
+  const key = nameKey(namespace, draft.requestId);
+  const earlier = draft.requestId === '' ? null : (seen.get(key) ?? state.runsByRequest.get(key) ?? draft.known);
+  if (earlier !== null && earlier.requestDigest !== draft.requestDigest) return requestIdReused(draft, earlier.runId);
+  // What was submitted before is only found again: what it names may be gone by now.
+  if (earlier !== null) return { draft, workflow: null, dependencies: new Map() };
+  const workflow = 'workflow' in draft.what ? chosenWorkflow(state, namespace, draft.what.workflow) : null;
+  if (isRefusal(workflow)) return workflow;
+  const dependencies = dependencyStates(state, namespace, draft.dependsOn, draft.storedDependencies);
+  if (isRefusal(dependencies)) return dependencies;
+  if (draft.pinToWorkerId !== '' && state.workers.get(draft.pinToWorkerId)?.namespace !== namespace) {
+    return refuse(
+      'WORKER_NOT_FOUND',
+      `pin_to_worker_id: "${draft.pinToWorkerId}" does not exist in namespace "${namespace}"`,
+      { worker_id: draft.pinToWorkerId },
+    );
   }
-  const run = addRun(state, turn, draft);
-  for (const step of run.steps) startWaiting(state, turn, step, 'FRESH');
-  const warnings = warningsFor(state, run);
+  return { draft, workflow, dependencies };
+}
+
+function requestIdReused({ requestId }: RunDraft, runId: string): Refusal {
+  return refuse('REQUEST_ID_REUSED', `request_id "${requestId}" was used for run ${runId} with another body`, {
+    request_id: requestId,
+    run_id: runId,
+  });
+}
+
+function scheduleOne(state: EngineState, turn: Turn, plan: Plan): () => ScheduledRun {
+  const { draft } = plan;
+  if (draft.requestId !== '') {
+    const known = state.runsByRequest.get(nameKey(draft.namespace, draft.requestId)) ?? draft.known;
+    if (known) return () => ({ runId: known.runId, alreadyScheduled: true, view: null, warnings: [] });
+  }
+  const run = addRun(state, turn, plan);
+  const failed = dependOn(state, run, plan.dependencies as ReadonlyMap<string, never>);
+  if (failed !== null) failByDependency(state, turn, run, failed.runId, failed.state);
+  else for (const step of run.steps) startStep(state, turn, step);
+  const warnings = runWarnings(state, run);
   return () => ({ runId: run.runId, alreadyScheduled: false, view: runView(run, draft.inputJson), warnings });
 }
 
-function addRun(state: EngineState, turn: Turn, draft: RunDraft): RunRecord {
+function addRun(state: EngineState, turn: Turn, plan: Plan): RunRecord {
+  const { draft, workflow } = plan;
   const run: RunRecord = {
     runId: draft.runId,
     namespace: state.namespaces.get(draft.namespace) as NamespaceRecord,
+    workflow,
+    number: workflow === null ? 0 : nextNumber(state, turn, workflow),
+    sticky: draft.sticky ?? workflow?.sticky ?? 'NONE',
+    concurrency: draft.concurrency,
+    dependsOn: draft.dependsOn,
+    scheduleTimeoutMs: draft.scheduleTimeoutMs,
+    executionTimeoutMs: draft.executionTimeoutMs,
     steps: [],
     runsOn: draft.runsOn,
     desired: draft.desired,
+    pinnedWorkerId: draft.pinToWorkerId === '' ? null : draft.pinToWorkerId,
+    keptPin: draft.pinToWorkerId === '' ? null : { workerId: draft.pinToWorkerId, sequence: 0 },
+    openDependencies: 0,
+    live: false,
+    edited: false,
+    failure: null,
     metadata: draft.metadata,
     requestId: draft.requestId,
     requestDigest: draft.requestDigest,
@@ -84,24 +123,59 @@ function addRun(state: EngineState, turn: Turn, draft: RunDraft): RunRecord {
     endMs: null,
     cancelReason: null,
   };
-  run.steps.push(newStep(run, draft.definition, demandOf(state, run, draft.definition)));
+  addSteps(state, run, 'step' in draft.what ? [draft.what.step] : (workflow?.steps ?? []), () => turn.ids.orderedId());
   indexRun(state, run);
   turn.changes.push({ table: 'runs', run, insert: { inputJson: draft.inputJson }, outputJson: null });
+  if (hasStepRows(run)) {
+    for (const step of run.steps) turn.changes.push({ table: 'steps', step, insert: true, outputJson: null });
+  }
   return run;
 }
 
+function nextNumber(state: EngineState, turn: Turn, workflow: WorkflowRecord): number {
+  const name = state.workflows.get(nameKey(workflow.namespace, workflow.name));
+  if (name === undefined) throw new Error(`workflow "${workflow.name}" has no name record`);
+  name.lastNumber += 1;
+  turn.changes.push({ table: 'workflow_names', name });
+  return name.lastNumber;
+}
+
+/** Adds the run's steps, BLOCKED; the single step of a run has the run's id. */
+export function addSteps(
+  state: EngineState,
+  run: RunRecord,
+  definitions: readonly StepDefinition[],
+  newId: (name: string) => string,
+): void {
+  for (const [index, definition] of definitions.entries()) {
+    const stepId = definitions.length === 1 ? run.runId : newId(definition.name);
+    run.steps.push(newStep(run, stepId, index, definition, demandOf(state, run, definition)));
+  }
+}
+
+/** To be called when the run's steps are there. */
 export function indexRun(state: EngineState, run: RunRecord): void {
   state.runs.set(run.runId, run);
   if (run.requestId !== '') state.runsByRequest.set(nameKey(run.namespace.name, run.requestId), run);
+  indexPin(state, run);
 }
 
-/** A step that is ready and waits; the single step of a run has the run's id. */
-export function newStep(run: RunRecord, definition: StepRecord['definition'], demand: DemandRecord): StepRecord {
+function newStep(
+  run: RunRecord,
+  stepId: string,
+  index: number,
+  definition: StepDefinition,
+  demand: DemandRecord,
+): StepRecord {
   return {
     run,
-    stepId: run.runId,
+    stepId,
     definition,
-    state: 'PENDING',
+    index,
+    state: 'BLOCKED',
+    blockedOn: null,
+    openNeeds: run.workflow?.graph.needs[index]?.length ?? 0,
+    outputBytes: 0,
     priority: run.priority,
     readySequence: 0,
     demand,
@@ -109,7 +183,9 @@ export function newStep(run: RunRecord, definition: StepRecord['definition'], de
     assignment: null,
     failures: 0,
     losses: 0,
+    attemptBase: 0,
     started: false,
+    assignedOnce: false,
     readyMs: null,
     scheduleDeadlineMs: null,
     endMs: null,
@@ -123,28 +199,12 @@ export function newStep(run: RunRecord, definition: StepRecord['definition'], de
   };
 }
 
-/** What the step asks for: its own tags and labels, and the run's. */
-export function demandOf(state: EngineState, run: RunRecord, definition: StepRecord['definition']): DemandRecord {
-  const spec = {
-    namespace: run.namespace.name,
-    action: definition.action,
-    runsOn: definition.runsOn.length === 0 ? run.runsOn : [...new Set([...run.runsOn, ...definition.runsOn])].sort(),
-    desired: definition.desired.length === 0 ? run.desired : [...run.desired, ...definition.desired],
-  };
-  const key = demandKey(spec);
-  return state.demands.get(key) ?? createDemand(run.namespace, spec, key);
+function runWarnings(state: EngineState, run: RunRecord): readonly Warning[] {
+  const definitions = run.steps.map((step) => step.definition);
+  return definitionWarnings(state, run.namespace.name, definitions, run);
 }
 
-function warningsFor(state: EngineState, run: RunRecord): Warning[] {
-  return run.steps
-    .filter((step) => !state.workersListing.has(step.demand.actionKey))
-    .map((step) => ({
-      reason: 'NO_WORKER_SERVES_ACTION',
-      message: `no registered worker serves the action "${step.definition.action}"; the step waits for one`,
-    }));
-}
-
-function findRun(state: EngineState, namespace: string, runId: string): RunRecord | Refusal {
+export function findRun(state: EngineState, namespace: string, runId: string): RunRecord | Refusal {
   const run = state.runs.get(runId);
   if (run !== undefined && run.namespace.name === namespace) return run;
   return refuse('RUN_NOT_FOUND', `run_id "${runId}" does not exist in namespace "${namespace}", or has ended`, {
@@ -152,74 +212,13 @@ function findRun(state: EngineState, namespace: string, runId: string): RunRecor
   });
 }
 
-export function cancelRun(
-  state: EngineState,
-  turn: Turn,
-  command: CommandOf<'cancel_run'>,
-): ResultOf<'cancel_run'> | Refusal {
-  const run = findRun(state, command.namespace, command.runId);
-  if (isRefusal(run)) return run;
-  const steps =
-    command.stepName === '' ? run.steps : run.steps.filter((step) => step.definition.name === command.stepName);
-  if (steps.length === 0) {
-    return refuse('STEP_NOT_FOUND', `step_name "${command.stepName}" is not a step of run ${run.runId}`, {
-      step_name: command.stepName,
-    });
-  }
-  if (runEnded(run.state) && run.state !== 'CANCELLED') {
-    return refuse('STEP_STATE', `run ${run.runId} has ended: ${run.state}`, { run_id: run.runId, state: run.state });
-  }
-  const busy =
-    command.mode === 'IF_PENDING' ? run.steps.find((step) => step.started || step.assignment !== null) : undefined;
-  if (busy) {
-    return refuse(
-      'NOT_PENDING',
-      `step "${busy.definition.name}" of run ${run.runId} is ${busy.state}: it is or was assigned`,
-      {
-        run_id: run.runId,
-        step_name: busy.definition.name,
-        state: busy.state,
-      },
-    );
-  }
-  const reason = command.reason === '' ? 'cancelled by request' : command.reason;
-  if (command.stepName === '') run.cancelReason ??= reason;
-  for (const step of liveSteps(steps)) cancelStep(state, turn, step, reason);
-  return { runId: run.runId };
-}
-
-function cancelStep(state: EngineState, turn: Turn, step: StepRecord, reason: string): void {
-  const failure = failureOf('CANCELLED', reason);
-  const { assignment } = step;
-  if (assignment === null) {
-    endWaitingStep(state, turn, step, 'CANCEL', failure);
-  } else if (assignment.acceptMs === null) {
-    endAssignment(state, turn, step, { event: 'CANCEL', outcome: 'CANCELLED', failure, fact: null });
-    stepHasEnded(state, turn, step, failure);
-  } else if (assignment.cancelReason === null) {
-    askToStop(state, turn, step, reason);
-  }
-}
-
-/** A running handler is told to stop, and has a while to say that it did. */
-function askToStop(state: EngineState, turn: Turn, step: StepRecord, reason: string): void {
-  const { assignment } = step;
-  if (assignment === null) return;
-  assignment.cancelReason = reason;
-  assignment.cancelTimer = state.timers.arm(turn.nowMs + state.times.cancelCloseMs, { kind: 'cancel', step });
-  const { connection } = assignment.worker;
-  if (connection !== null) {
-    turn.effects.push({ kind: 'cancel_step', connection, assignmentId: assignment.assignmentId, reason });
-  }
-  updateRun(state, turn, step);
-}
-
 export function readProgress(state: EngineState, command: CommandOf<'read_progress'>): ResultOf<'read_progress'> {
-  const progress = new Map();
+  const live = new Map<string, LiveStep>();
   for (const step of state.runs.get(command.runId)?.steps ?? []) {
-    if (step.progress !== null && !stepEnded(step.state)) progress.set(step.definition.name, step.progress);
+    if (stepEnded(step.state)) continue;
+    live.set(step.definition.name, { progress: step.progress, blockedReason: blockedReason(step) });
   }
-  return progress;
+  return live;
 }
 
 export function readQueueDepth(

@@ -9,6 +9,8 @@ export interface SortedQueue<T extends QueuePlace> {
   remove(item: T): boolean;
   /** How many items go before this place. */
   countBefore(place: QueuePlace): number;
+  /** Up to `limit` items that come after this place; null: from the front. */
+  after(place: QueuePlace | null, limit: number): T[];
   /** In order. Changing the queue while iterating is not allowed. */
   [Symbol.iterator](): Iterator<T>;
 }
@@ -78,6 +80,12 @@ export function createSortedQueue<T extends QueuePlace>(): SortedQueue<T> {
       }
       dropHoles();
       return true;
+    },
+    after(place, limit) {
+      let index = place === null ? head : lowerBound(place);
+      // The place itself may still be taken by the item it was read from.
+      if (place !== null && index < items.length && comparePlaces(at(index), place) === 0) index += 1;
+      return items.slice(index, index + limit) as T[];
     },
     countBefore: (place) => lowerBound(place) - head,
     *[Symbol.iterator]() {

@@ -1,5 +1,7 @@
 /** What the engine remembers. Payloads (inputs, outputs, logs) are not here: the engine decides, it does not store. */
 import type { Demand } from '../domain/demand.ts';
+import type { Explanation } from '../domain/explain.ts';
+import type { Graph } from '../domain/graph.ts';
 import type { Labels } from '../domain/labels.ts';
 import type { Limits, Times } from '../domain/limits.ts';
 import type { Priority, QueuePlace } from '../domain/priority.ts';
@@ -7,6 +9,7 @@ import type { RankedWorker } from '../domain/rank.ts';
 import type { RetryPolicy } from '../domain/retry.ts';
 import type { RunState } from '../domain/run.ts';
 import type { StepState } from '../domain/step.ts';
+import type { Sticky } from '../domain/sticky.ts';
 import type { MatchMode, TagSet } from '../domain/tags.ts';
 import { createSortedQueue, type SortedQueue } from './sorted_queue.ts';
 import { createTimerHeap, NO_TIMER, type TimerHandle, type TimerHeap } from './timers.ts';
@@ -64,6 +67,7 @@ export interface WorkerRecord extends RankedWorker {
   /** Grows with every change of labels, slots, devices or session. */
   changeCount: number;
   lastAssignSequence: number;
+  lastAssignMs: number | null;
   graceTimer: TimerHandle;
   acceptMissedTimer: TimerHandle;
   /** Listed among the open workers of its actions. */
@@ -73,6 +77,8 @@ export interface WorkerRecord extends RankedWorker {
 export interface StepDefinition {
   readonly name: string;
   readonly action: string;
+  /** Names of the steps whose outputs it takes; empty: a root. */
+  readonly needs: readonly string[];
   readonly runsOn: TagSet;
   readonly desired: Demand['desired'];
   /** 0 = for ever; null = the namespace's. */
@@ -83,12 +89,36 @@ export interface StepDefinition {
   readonly retry: RetryPolicy;
 }
 
+/** One version of a workflow. Versions do not change, so the runs of one share its record. */
+export interface WorkflowRecord {
+  readonly namespace: string;
+  readonly name: string;
+  readonly version: number;
+  readonly steps: readonly StepDefinition[];
+  readonly graph: Graph;
+  readonly sticky: Sticky;
+  readonly createMs: number;
+}
+
+/** What stays of a workflow's name, whatever becomes of its versions and runs. */
+export interface WorkflowName {
+  readonly namespace: string;
+  readonly name: string;
+  latest: WorkflowRecord;
+  /** Number of the last run; runs count 1, 2, 3 … */
+  lastNumber: number;
+}
+
 export interface StepFailure {
   readonly reason: string;
   readonly type: string;
   readonly message: string;
   readonly stack: string;
   readonly retryable: boolean | null;
+  /** With CAUSED_BY: the step or run whose end caused this one. */
+  readonly causedById?: string;
+  /** With SCHEDULE_TIMEOUT: why nobody took it, as of that moment. */
+  readonly explanation?: RecordedExplanation;
 }
 
 export interface Progress {
@@ -101,6 +131,10 @@ export interface AssignmentRecord {
   readonly assignmentId: string;
   readonly worker: WorkerRecord;
   readonly number: number;
+  /** Place in the order of all assignments. */
+  readonly sequence: number;
+  /** Why this worker: its rank and the runners-up; null: it was the only one, or this was before a restart. */
+  readonly why: RecordedExplanation | null;
   readonly labelsRevision: number;
   readonly assignMs: number;
   acceptMs: number | null;
@@ -120,11 +154,21 @@ export interface Exclusion {
   readonly pauseMs: number;
 }
 
+/** What keeps a step BLOCKED; null: it is not. */
+export type BlockedOn = 'NEEDS' | 'DEPENDS_ON_RUN' | 'HELD' | 'BACKING_OFF';
+
 export interface StepRecord extends QueuePlace {
   readonly run: RunRecord;
   readonly stepId: string;
   readonly definition: StepDefinition;
+  /** Place among the run's steps, in the order they were defined. */
+  readonly index: number;
   state: StepState;
+  blockedOn: BlockedOn | null;
+  /** Needs that have not succeeded yet. */
+  openNeeds: number;
+  /** UTF-8 bytes of its output, for the limit on joined inputs; 0: none, or not known to be needed. */
+  outputBytes: number;
   priority: Priority;
   readySequence: number;
   demand: DemandRecord;
@@ -133,8 +177,12 @@ export interface StepRecord extends QueuePlace {
   assignment: AssignmentRecord | null;
   failures: number;
   losses: number;
+  /** Attempts before the last RetryRun: numbers go on, budgets start anew. */
+  attemptBase: number;
   /** A worker accepted it at least once. */
   started: boolean;
+  /** It was given to a worker at least once, accepted or not. */
+  assignedOnce: boolean;
   readyMs: number | null;
   scheduleDeadlineMs: number | null;
   endMs: number | null;
@@ -147,12 +195,46 @@ export interface StepRecord extends QueuePlace {
   exclusions: Map<string, Exclusion> | null;
 }
 
+export interface Concurrency {
+  readonly key: string;
+  readonly limit: number;
+}
+
+/** The worker that the latest assignment which was accepted pinned the run to, or that was given. */
+export interface KeptPin {
+  readonly workerId: string;
+  /** Of that assignment; 0: given at submission, kept by a retry, or from before a restart. */
+  readonly sequence: number;
+}
+
 export interface RunRecord {
   readonly runId: string;
   readonly namespace: NamespaceRecord;
+  /** null: a single step without a workflow. */
+  readonly workflow: WorkflowRecord | null;
+  /** Within its workflow, from 1; 0 without one. */
+  readonly number: number;
+  readonly sticky: Sticky;
+  readonly concurrency: Concurrency | null;
+  /** Runs that must succeed first. */
+  readonly dependsOn: readonly string[];
+  /** For steps that name none; null: the namespace's, or none. */
+  readonly scheduleTimeoutMs: number | null;
+  readonly executionTimeoutMs: number | null;
   readonly steps: StepRecord[];
-  readonly runsOn: TagSet;
+  runsOn: TagSet;
   readonly desired: Demand['desired'];
+  /** Where it is pinned now; tentative while it is not `keptPin`'s worker. */
+  pinnedWorkerId: string | null;
+  keptPin: KeptPin | null;
+  /** Runs of `dependsOn` that have not succeeded yet. */
+  openDependencies: number;
+  /** It counts for its concurrency key. */
+  live: boolean;
+  /** Its runs_on is no longer what was submitted. */
+  edited: boolean;
+  /** Why it did not succeed. */
+  failure: StepFailure | null;
   readonly metadata: Readonly<Record<string, string>>;
   readonly requestId: string;
   readonly requestDigest: string;
@@ -165,11 +247,26 @@ export interface RunRecord {
   cancelReason: string | null;
 }
 
+/** The runs of one concurrency key. */
+export interface ConcurrencyRecord {
+  readonly key: string;
+  live: number;
+  /** Ready steps of the runs that are held, in queue order. */
+  readonly held: SortedQueue<StepRecord>;
+  /** Runs of the key that wait for a worker, and are not live. */
+  readonly waiting: Set<RunRecord>;
+}
+
+/** What was recorded at a moment about where a step could go, bounded to 8 KiB. See `domain/explain.ts`. */
+export type RecordedExplanation = Explanation;
+
 /** Steps that ask for the same wait here, in queue order. Exists in the index while any waits. */
 export interface DemandRecord {
   readonly key: string;
   readonly spec: Demand;
   readonly namespace: NamespaceRecord;
+  /** Where freed workers look for it: its action, and for a HARD pin the worker besides. */
+  readonly lookupKey: string;
   readonly actionKey: string;
   readonly queue: SortedQueue<StepRecord>;
 }
@@ -209,7 +306,16 @@ export interface EngineState {
   /** Run id → until when it stays in memory, oldest first. */
   readonly endedRuns: Map<string, number>;
   readonly demands: Map<string, DemandRecord>;
-  readonly demandsByAction: Map<string, Set<DemandRecord>>;
+  /** By `lookupKey`. */
+  readonly demandsByLookup: Map<string, Set<DemandRecord>>;
+  /** By namespace and name. */
+  readonly workflows: Map<string, WorkflowName>;
+  /** By namespace and key, while any run of the key has not ended. */
+  readonly concurrency: Map<string, ConcurrencyRecord>;
+  /** Run id → the runs that wait for its end. */
+  readonly dependents: Map<string, Set<RunRecord>>;
+  /** Worker id → runs pinned to it that have not ended. */
+  readonly pinnedRuns: Map<string, Set<RunRecord>>;
   readonly timers: TimerHeap<Due>;
   /** Armed while anything that has ended is still in memory. */
   forgetTimer: TimerHandle;
@@ -236,7 +342,11 @@ export function createState(limits: Limits, times: Times): EngineState {
     endedAssignments: new Map(),
     endedRuns: new Map(),
     demands: new Map(),
-    demandsByAction: new Map(),
+    demandsByLookup: new Map(),
+    workflows: new Map(),
+    concurrency: new Map(),
+    dependents: new Map(),
+    pinnedRuns: new Map(),
     timers: createTimerHeap(),
     forgetTimer: NO_TIMER,
     readySequence: 0,
@@ -252,5 +362,12 @@ export function nameKey(namespace: string, name: string): string {
 }
 
 export function createDemand(namespace: NamespaceRecord, spec: Demand, key: string): DemandRecord {
-  return { key, spec, namespace, actionKey: nameKey(spec.namespace, spec.action), queue: createSortedQueue() };
+  const actionKey = nameKey(spec.namespace, spec.action);
+  const lookupKey = spec.pin?.hard ? pinnedKey(actionKey, spec.pin.workerId) : actionKey;
+  return { key, spec, namespace, actionKey, lookupKey, queue: createSortedQueue() };
+}
+
+/** Where the demands of an action wait that only one worker can meet. */
+export function pinnedKey(actionKey: string, workerId: string): string {
+  return `${actionKey}\n${workerId}`;
 }

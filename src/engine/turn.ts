@@ -1,7 +1,15 @@
 /** One command under way: what it may use, what it has changed, and who has to be matched before it is over. */
 import type { Effect } from './effects.ts';
-import type { AttemptRow } from './rows.ts';
-import type { DemandRecord, NamespaceRecord, RunRecord, WorkerRecord } from './state.ts';
+import type { AttemptRow, WorkflowRow } from './rows.ts';
+import type {
+  ConcurrencyRecord,
+  DemandRecord,
+  NamespaceRecord,
+  RunRecord,
+  StepRecord,
+  WorkerRecord,
+  WorkflowName,
+} from './state.ts';
 
 /** Ids and randomness come in with the command, so that the same commands give the same engine. */
 export interface Ids {
@@ -16,8 +24,18 @@ export type Change =
       readonly table: 'runs';
       readonly run: RunRecord;
       readonly insert: { readonly inputJson: string } | null;
+      /** Of its step, when it has only one. */
       readonly outputJson: string | null;
     }
+  | {
+      /** A step of a run that has several. */
+      readonly table: 'steps';
+      readonly step: StepRecord;
+      readonly insert: boolean;
+      readonly outputJson: string | null;
+    }
+  | { readonly table: 'workflows'; readonly workflow: WorkflowRow }
+  | { readonly table: 'workflow_names'; readonly name: WorkflowName }
   | { readonly table: 'workers'; readonly worker: WorkerRecord; readonly deleted: boolean }
   | { readonly table: 'namespaces'; readonly namespace: NamespaceRecord }
   | { readonly table: 'attempts'; readonly attempt: AttemptRow };
@@ -31,16 +49,47 @@ export interface Turn {
   readonly freedWorkers: Set<WorkerRecord>;
   /** Demands with a step that waits anew. */
   readonly openedDemands: Set<DemandRecord>;
+  /** Concurrency keys with a place that became free. */
+  readonly freedKeys: Set<ConcurrencyRecord>;
+  /** Of those, the held step that was let out to compete for the place. */
+  readonly offeredHeld: Map<ConcurrencyRecord, StepRecord>;
+  /** Ended in this turn; those that depend on them have not been told yet. */
+  readonly endedRuns: RunRecord[];
 }
 
 export function createTurn(nowMs: number, ids: Ids): Turn {
-  return { nowMs, ids, changes: [], effects: [], freedWorkers: new Set(), openedDemands: new Set() };
+  return {
+    nowMs,
+    ids,
+    changes: [],
+    effects: [],
+    freedWorkers: new Set(),
+    openedDemands: new Set(),
+    freedKeys: new Set(),
+    offeredHeld: new Map(),
+    endedRuns: [],
+  };
 }
 
-/** The run's row changed; `outputJson` only when the run's output became known. */
+/** Whether the run's steps have rows of their own: a single step shares its run's. */
+export function hasStepRows(run: RunRecord): boolean {
+  return run.steps.length > 1;
+}
+
+/** The run's row changed; `outputJson` only when the output of its single step became known. */
 export function runChanged(turn: Turn, run: RunRecord, outputJson: string | null = null): void {
   run.revision += 1;
   turn.changes.push({ table: 'runs', run, insert: null, outputJson });
+}
+
+/** A step changed, and with it its run. */
+export function stepChanged(turn: Turn, step: StepRecord, outputJson: string | null = null): void {
+  if (!hasStepRows(step.run)) {
+    runChanged(turn, step.run, outputJson);
+    return;
+  }
+  turn.changes.push({ table: 'steps', step, insert: false, outputJson });
+  runChanged(turn, step.run);
 }
 
 export function workerChanged(turn: Turn, worker: WorkerRecord): void {

@@ -1,10 +1,14 @@
 /** Plain pictures of what is, made for answers; nothing in them changes afterwards. */
+
+import type { Explanation } from '../domain/explain.ts';
 import type { Labels } from '../domain/labels.ts';
 import type { RunState } from '../domain/run.ts';
 import type { StepState } from '../domain/step.ts';
+import type { Sticky } from '../domain/sticky.ts';
 import type { MatchMode } from '../domain/tags.ts';
 import { type WorkerState, workerStateOf } from '../domain/worker.ts';
 import type {
+  Concurrency,
   DeviceDeclaration,
   NamespaceRecord,
   Progress,
@@ -13,6 +17,7 @@ import type {
   StepFailure,
   StepRecord,
   WorkerRecord,
+  WorkflowRecord,
 } from './state.ts';
 
 export interface NamespaceView {
@@ -20,6 +25,13 @@ export interface NamespaceView {
   readonly matchMode: MatchMode;
   readonly retentionMs: number;
   readonly scheduleTimeoutMs: number;
+}
+
+export interface WorkflowView {
+  readonly name: string;
+  readonly version: number;
+  readonly sticky: Sticky;
+  readonly createMs: number;
 }
 
 export interface WorkerView {
@@ -65,6 +77,8 @@ export interface AttemptView {
   /** Empty while it goes on. */
   readonly outcome: string;
   readonly failure: StepFailure | null;
+  /** Why this worker, as of the assignment; null: not recorded. */
+  readonly why: Explanation | null;
 }
 
 export interface StepView {
@@ -84,8 +98,17 @@ export interface StepView {
 export interface RunView {
   readonly runId: string;
   readonly namespace: string;
+  /** Empty: none. */
+  readonly workflow: string;
+  readonly workflowVersion: number;
+  readonly number: number;
   readonly state: RunState;
   readonly priority: number;
+  readonly sticky: Sticky;
+  /** Empty: none. */
+  readonly pinnedWorkerId: string;
+  readonly concurrency: Concurrency | null;
+  readonly dependsOn: readonly string[];
   readonly runsOn: readonly string[];
   readonly inputJson: string;
   readonly outputJson: string;
@@ -101,6 +124,10 @@ export interface RunView {
 
 export function namespaceView(namespace: NamespaceRecord): NamespaceView {
   return { ...namespace };
+}
+
+export function workflowView({ name, version, sticky, createMs }: WorkflowRecord): WorkflowView {
+  return { name, version, sticky, createMs };
 }
 
 export function workerView(worker: WorkerRecord): WorkerView {
@@ -145,12 +172,19 @@ export function runView(run: RunRecord, inputJson: string): RunView {
   return {
     runId: run.runId,
     namespace: run.namespace.name,
+    workflow: run.workflow?.name ?? '',
+    workflowVersion: run.workflow?.version ?? 0,
+    number: run.number,
     state: run.state,
     priority: run.priority,
+    sticky: run.sticky,
+    pinnedWorkerId: run.pinnedWorkerId ?? '',
+    concurrency: run.concurrency,
+    dependsOn: run.dependsOn,
     runsOn: run.runsOn,
     inputJson,
     outputJson: '',
-    failure: run.steps.length === 1 ? (run.steps[0]?.failure ?? null) : null,
+    failure: run.failure,
     metadata: run.metadata,
     requestId: run.requestId,
     revision: run.revision,
@@ -167,7 +201,7 @@ function stepView(step: StepRecord): StepView {
     name: step.definition.name,
     action: step.definition.action,
     state: step.state,
-    blockedReason: blockedReason(step.state),
+    blockedReason: blockedReason(step),
     attempts: step.assignment === null ? [] : [currentAttempt(step.assignment)],
     progress: step.progress,
     readyMs: step.readyMs,
@@ -177,9 +211,29 @@ function stepView(step: StepRecord): StepView {
   };
 }
 
-/** A step is only blocked while its backoff runs. */
-export function blockedReason(state: StepState): string {
-  return state === 'BLOCKED' ? 'BACKING_OFF' : '';
+/** What keeps the step from being ready, for a person; empty when nothing does. */
+export function blockedReason(step: StepRecord): string {
+  const { run } = step;
+  switch (step.blockedOn) {
+    case null:
+      return '';
+    case 'NEEDS':
+      return `NEEDS ${openNeedsOf(step).join(', ')}`;
+    case 'DEPENDS_ON_RUN':
+      return `DEPENDS_ON_RUN ${run.dependsOn.join(', ')}`;
+    case 'HELD':
+      return run.concurrency === null ? 'HELD' : `HELD concurrency key "${run.concurrency.key}"`;
+    case 'BACKING_OFF':
+      return 'BACKING_OFF';
+  }
+}
+
+function openNeedsOf(step: StepRecord): string[] {
+  const needs = step.run.workflow?.graph.needs[step.index] ?? [];
+  return needs
+    .map((place) => step.run.steps[place] as StepRecord)
+    .filter((need) => need.state !== 'SUCCEEDED')
+    .map((need) => need.definition.name);
 }
 
 function currentAttempt(assignment: NonNullable<StepRecord['assignment']>): AttemptView {
@@ -194,5 +248,6 @@ function currentAttempt(assignment: NonNullable<StepRecord['assignment']>): Atte
     endMs: null,
     outcome: '',
     failure: null,
+    why: assignment.why,
   };
 }

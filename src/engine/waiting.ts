@@ -1,6 +1,13 @@
 /** Steps that wait for a worker: into their demand's queue and out of it. */
 import { addTo, removeFrom } from './capacity.ts';
-import type { DemandRecord, EngineState, Exclusion, StepRecord, WorkerRecord } from './state.ts';
+import {
+  type DemandRecord,
+  type EngineState,
+  type Exclusion,
+  nameKey,
+  type StepRecord,
+  type WorkerRecord,
+} from './state.ts';
 import { NO_TIMER } from './timers.ts';
 import type { Turn } from './turn.ts';
 
@@ -18,27 +25,41 @@ export function putInQueue(state: EngineState, step: StepRecord): void {
   const demand = state.demands.get(step.demand.key) ?? step.demand;
   if (demand.queue.size === 0) {
     state.demands.set(demand.key, demand);
-    addTo(state.demandsByAction, demand.actionKey, demand);
+    addTo(state.demandsByLookup, demand.lookupKey, demand);
   }
   step.demand = demand;
   demand.queue.add(step);
   step.queued = true;
+  const { run } = step;
+  if (run.concurrency !== null && !run.live) waitingOfKey(state, step)?.add(run);
 }
 
 export function dequeue(state: EngineState, step: StepRecord): void {
   if (!step.queued) return;
-  const { demand } = step;
+  const { demand, run } = step;
   demand.queue.remove(step);
   step.queued = false;
   if (demand.queue.size === 0) forgetDemand(state, demand);
   disarm(state, step, 'reofferTimer');
+  if (run.concurrency !== null && !run.steps.some((other) => other.queued)) waitingOfKey(state, step)?.delete(run);
+}
+
+/** The same step asks for something else from now on, or stands at another place. */
+export function requeue(state: EngineState, turn: Turn, step: StepRecord, demand: () => DemandRecord): void {
+  dequeue(state, step);
+  step.demand = demand();
+  enqueue(state, turn, step);
+}
+
+/** The runs of its concurrency key that wait and are not live; kept only for runs that have a key. */
+function waitingOfKey(state: EngineState, { run }: StepRecord) {
+  return state.concurrency.get(nameKey(run.namespace.name, run.concurrency?.key ?? ''))?.waiting;
 }
 
 function forgetDemand(state: EngineState, demand: DemandRecord): void {
   state.demands.delete(demand.key);
-  removeFrom(state.demandsByAction, demand.actionKey, demand);
+  removeFrom(state.demandsByLookup, demand.lookupKey, demand);
 }
-
 /**
  * After `worker` gave the step back, or did not accept it: it is not offered there again until the worker has
  * changed or a pause is over, longer each time.

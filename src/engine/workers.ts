@@ -5,7 +5,9 @@ import { checkWorkerName, displayName, NICKNAME_DEFAULT, SLOTS_DEFAULT } from '.
 import { capacityChanged, forgetActions } from './capacity.ts';
 import type { CommandOf, ResultOf, Warning } from './commands.ts';
 import { loseAll } from './losses.ts';
+import { setPin } from './pins.ts';
 import { type EngineState, nameKey, type WorkerRecord } from './state.ts';
+import { endWaitingStep, stickyWorkerDeleted } from './steps.ts';
 import { NO_TIMER } from './timers.ts';
 import { type Turn, workerChanged } from './turn.ts';
 import { workerView } from './views.ts';
@@ -63,6 +65,7 @@ export function freshWorkerState() {
     notReadyReason: 'DISCONNECTED',
     changeCount: 0,
     lastAssignSequence: 0,
+    lastAssignMs: null,
     graceTimer: NO_TIMER,
     acceptMissedTimer: NO_TIMER,
     open: false,
@@ -215,11 +218,27 @@ export function deleteWorker(
   const { connection } = worker;
   forgetWorker(state, worker);
   loseAll(state, turn, worker, 'WORKER_DELETED');
+  unpinDeleted(state, turn, worker);
   turn.changes.push({ table: 'workers', worker, deleted: true });
   if (connection !== null) {
     turn.effects.push({ kind: 'evict', connection, reason: 'DELETED', message: `worker "${worker.name}" was deleted` });
   }
   return { reopenedSteps };
+}
+
+/** What waits for it alone waits in vain; what only preferred it looks for another one. */
+function unpinDeleted(state: EngineState, turn: Turn, worker: WorkerRecord): void {
+  for (const run of [...(state.pinnedRuns.get(worker.workerId) ?? [])]) {
+    if (run.sticky !== 'HARD') {
+      run.keptPin = null;
+      setPin(state, turn, run, null);
+      continue;
+    }
+    for (const step of run.steps) {
+      if (step.state === 'PENDING' || step.blockedOn === 'HELD')
+        endWaitingStep(state, turn, step, 'FAIL', stickyWorkerDeleted(worker.name));
+    }
+  }
 }
 
 function forgetWorker(state: EngineState, worker: WorkerRecord): void {

@@ -5,6 +5,7 @@ import type { Command, CommandKind, CommandOf, ResultOf } from '../engine/comman
 import type { Effect } from '../engine/effects.ts';
 import { createEngine, type Engine, type Outcome } from '../engine/engine.ts';
 import type { LiveRows } from '../engine/restore.ts';
+import type { Change } from '../engine/turn.ts';
 import type { Clock, Timer } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import type { IdSource } from '../lib/random.ts';
@@ -49,6 +50,8 @@ export interface DeciderOptions {
   readonly log: Log;
   readonly meters: Meters;
   readonly oneCommandPerBatch: boolean;
+  /** Called with what is in the store now, before anything that rests on it leaves. */
+  readonly onStored: (changes: readonly Change[]) => void;
   readonly onEffect: (effect: Effect) => void;
   readonly onFatal: (error: unknown) => void;
 }
@@ -85,6 +88,7 @@ export function createDecider(options: DeciderOptions): Decider {
     const entry: Entry = {
       command: command.kind,
       release() {
+        options.onStored(changes);
         try {
           then(result);
         } finally {

@@ -1,12 +1,12 @@
-/** Inputs of runs that were submitted lately: an assignment then leaves without asking the store for its payload. */
+/** Payloads that came in lately, by a key: an assignment then leaves without asking the store for its input. */
 
 /** Held at most, in UTF-16 units: about as many bytes for most JSON. */
 const PAYLOADS_LENGTH_MAX = 64 * 1024 * 1024;
 
 export interface PayloadCache {
-  put(runId: string, inputJson: string): void;
-  get(runId: string): string | undefined;
-  drop(runId: string): void;
+  put(key: string, payload: string): void;
+  get(key: string): string | undefined;
+  drop(key: string): void;
 }
 
 export function createPayloadCache(lengthMax = PAYLOADS_LENGTH_MAX): PayloadCache {
@@ -14,20 +14,20 @@ export function createPayloadCache(lengthMax = PAYLOADS_LENGTH_MAX): PayloadCach
   const payloads = new Map<string, string>();
   let length = 0;
 
-  function drop(runId: string): void {
-    const payload = payloads.get(runId);
+  function drop(key: string): void {
+    const payload = payloads.get(key);
     if (payload === undefined) return;
     length -= payload.length;
-    payloads.delete(runId);
+    payloads.delete(key);
   }
 
   return {
-    get: (runId) => payloads.get(runId),
+    get: (key) => payloads.get(key),
     drop,
-    put(runId, inputJson) {
-      drop(runId);
-      payloads.set(runId, inputJson);
-      length += inputJson.length;
+    put(key, payload) {
+      drop(key);
+      payloads.set(key, payload);
+      length += payload.length;
       while (length > lengthMax) drop(payloads.keys().next().value as string);
     },
   };

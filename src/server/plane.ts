@@ -17,10 +17,10 @@ import { becomeHolder, DeposedError, type Holder } from '../store/holder.ts';
 import type { Commit } from '../store/journal.ts';
 import { createLogWriter, type LogWriter } from '../store/logs.ts';
 import type { KnownRequest } from '../store/queries/find_requests.ts';
-import { readInputs } from '../store/queries/read_inputs.ts';
 import { readLiveRows } from '../store/recovery.ts';
 import { errorFacts, isTransient } from '../store/transient.ts';
 import { createDecider, type Decider } from './decider.ts';
+import { createStepInputs, type StepInputs } from './inputs.ts';
 import { type Meters, NO_METERS } from './meters.ts';
 import { createPayloadCache, type PayloadCache } from './payloads.ts';
 import { createRequestBook, type RequestBook } from './requests.ts';
@@ -48,8 +48,7 @@ export interface Plane {
   findRequests(namespace: string, requestIds: readonly string[]): Promise<ReadonlyMap<string, KnownRequest>>;
   readonly reads: Sql;
   readonly payloads: PayloadCache;
-  /** A run's input that is not in the cache; tries until the store answers, and rejects when the plane stops. */
-  readInput(runId: string): Promise<string>;
+  readonly inputs: StepInputs;
   readonly limits: Limits;
   readonly times: Times;
   readonly clock: Clock;
@@ -93,6 +92,7 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
   const stopping = new AbortController();
   const reads = database.connect({ max: READ_CONNECTIONS_MAX, connection: { application_name: 'yardmaster reads' } });
   const payloads = createPayloadCache();
+  const inputs = createStepInputs({ reads, payloads, persistently });
   let lastConnection = 0;
   let cautiousUntilMs = 0;
   let term: Term | null = null;
@@ -113,6 +113,7 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
         log,
         meters,
         oneCommandPerBatch: clock.nowMs() < cautiousUntilMs,
+        onStored: inputs.keepOutputs,
         onEffect: deliver,
         onFatal: standDown,
       });
@@ -225,14 +226,11 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
     settled.abort();
   }
 
-  async function readInput(runId: string): Promise<string> {
+  async function persistently<T>(read: () => Promise<T>): Promise<T> {
     for (let tries = 0; ; tries++) {
       stopping.signal.throwIfAborted();
       try {
-        const input = (await readInputs(reads, [runId])).get(runId);
-        if (input === undefined) throw new Error(`run ${runId} is not stored`);
-        payloads.put(runId, input);
-        return input;
+        return await read();
       } catch (error) {
         if (!isTransient(error)) throw error;
         await sleep(clock, backoffMs(RESTART, tries, ids.fraction()), stopping.signal);
@@ -243,8 +241,8 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
   term = await beginTerm();
   return {
     reads,
-    readInput,
     payloads,
+    inputs,
     limits,
     times,
     clock,

@@ -1,7 +1,22 @@
 /** What several commands changed, gathered until it can be written: one final image a row. */
-import { namespaceRow, runInsertRow, runUpdateRow, workerRow } from '../engine/images.ts';
-import type { AttemptRow } from '../engine/rows.ts';
-import type { NamespaceRecord, RunRecord, WorkerRecord } from '../engine/state.ts';
+import {
+  namespaceRow,
+  runInsertRow,
+  runUpdateRow,
+  stepInsertRow,
+  stepUpdateRow,
+  workerRow,
+  workflowNameRow,
+} from '../engine/images.ts';
+import type { AttemptRow, WorkflowRow } from '../engine/rows.ts';
+import {
+  type NamespaceRecord,
+  nameKey,
+  type RunRecord,
+  type StepRecord,
+  type WorkerRecord,
+  type WorkflowName,
+} from '../engine/state.ts';
 import type { Change } from '../engine/turn.ts';
 import { PARTS, type Part } from './statement.ts';
 
@@ -11,8 +26,14 @@ export const BATCH_ROWS_MAX = 5_000;
 export const BATCH_BYTES_MAX = 8 * 1024 * 1024;
 
 interface RunChange {
-  readonly run: RunRecord;
+  run: RunRecord;
   insert: { readonly inputJson: string } | null;
+  outputJson: string | null;
+}
+
+interface StepChange {
+  step: StepRecord;
+  insert: boolean;
   outputJson: string | null;
 }
 
@@ -46,18 +67,32 @@ export interface OpenBatch {
 
 export function createBatch(): OpenBatch {
   const runs = new Map<string, RunChange>();
+  const steps = new Map<string, StepChange>();
+  const workflows: WorkflowRow[] = [];
+  const workflowNames = new Map<string, WorkflowName>();
   const workers = new Map<string, { readonly worker: WorkerRecord; readonly deleted: boolean }>();
   const namespaces = new Map<string, NamespaceRecord>();
   const attempts: AttemptRow[] = [];
   const entries: Entry[] = [];
   let payloadBytes = 0;
 
-  const rowCount = () => runs.size + workers.size + namespaces.size + attempts.length;
+  const rowCount = () =>
+    runs.size + steps.size + attempts.length + workflows.length + workflowNames.size + workers.size + namespaces.size;
 
   function addChange(change: Change): void {
     switch (change.table) {
       case 'runs':
         addRun(change.run, change.insert, change.outputJson);
+        return;
+      case 'steps':
+        addStep(change.step, change.insert, change.outputJson);
+        return;
+      case 'workflows':
+        workflows.push(change.workflow);
+        payloadBytes += change.workflow.definition.length + change.workflow.source.length;
+        return;
+      case 'workflow_names':
+        workflowNames.set(nameKey(change.name.namespace, change.name.name), change.name);
         return;
       case 'workers':
         workers.set(change.worker.workerId, change);
@@ -67,7 +102,7 @@ export function createBatch(): OpenBatch {
         return;
       case 'attempts':
         attempts.push(change.attempt);
-        payloadBytes += change.attempt.failure?.length ?? 0;
+        payloadBytes += (change.attempt.failure?.length ?? 0) + (change.attempt.why?.length ?? 0);
     }
   }
 
@@ -78,7 +113,21 @@ export function createBatch(): OpenBatch {
       runs.set(run.runId, { run, insert, outputJson });
       return;
     }
+    // The newest: a run that had left memory and comes back to it is another record of the same row.
+    known.run = run;
     known.insert ??= insert;
+    known.outputJson = outputJson ?? known.outputJson;
+  }
+
+  function addStep(step: StepRecord, insert: boolean, outputJson: string | null): void {
+    payloadBytes += outputJson?.length ?? 0;
+    const known = steps.get(step.stepId);
+    if (known === undefined) {
+      steps.set(step.stepId, { step, insert, outputJson });
+      return;
+    }
+    known.step = step;
+    known.insert ||= insert;
     known.outputJson = outputJson ?? known.outputJson;
   }
 
@@ -86,7 +135,11 @@ export function createBatch(): OpenBatch {
     const rows: Record<Part, unknown[]> = {
       runs_insert: [],
       runs_update: [],
+      steps_insert: [],
+      steps_update: [],
       attempts,
+      workflows,
+      workflow_names: [...workflowNames.values()].map(workflowNameRow),
       workers: [],
       workers_delete: [],
       namespaces: [...namespaces.values()].map(namespaceRow),
@@ -94,6 +147,10 @@ export function createBatch(): OpenBatch {
     for (const { run, insert, outputJson } of runs.values()) {
       if (insert) rows.runs_insert.push(runInsertRow(run, insert.inputJson, outputJson));
       else rows.runs_update.push(runUpdateRow(run, outputJson));
+    }
+    for (const { step, insert, outputJson } of steps.values()) {
+      if (insert) rows.steps_insert.push(stepInsertRow(step, outputJson));
+      else rows.steps_update.push(stepUpdateRow(step, outputJson));
     }
     for (const { worker, deleted } of workers.values()) {
       if (deleted) rows.workers_delete.push({ worker_id: worker.workerId });

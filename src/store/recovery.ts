@@ -1,12 +1,16 @@
 /** Rows back to the engine, after a start or a fall. */
 import type { Sql } from 'postgres';
 import type { LiveRows } from '../engine/restore.ts';
-import type { LiveRunRow, NamespaceRow, WorkerRow } from '../engine/rows.ts';
+import type { LiveRunRow, LiveStepRow, NamespaceRow, WorkerRow, WorkflowNameRow, WorkflowRow } from '../engine/rows.ts';
+import { liveRunColumns, liveStepColumns, ms, workflowColumns } from './live_rows.ts';
 
 // Enough to keep the connection busy, little enough to keep memory flat with a million rows.
 const ROWS_PER_FETCH = 5_000;
 
-/** Everything the engine needs: the runs that have not ended (without their payloads), all workers and namespaces. */
+/**
+ * Everything the engine needs: the runs that have not ended and their steps (without their payloads), the workflows
+ * they are of and the newest of every name, all workers and namespaces.
+ */
 export async function readLiveRows(sql: Sql): Promise<LiveRows> {
   const namespaces = await sql<NamespaceRow[]>`
     SELECT name, match_mode, retention_ms::float8 AS retention_ms, schedule_timeout_ms::float8 AS schedule_timeout_ms
@@ -16,23 +20,40 @@ export async function readLiveRows(sql: Sql): Promise<LiveRows> {
       labels, labels_revision::float8 AS labels_revision, actions, slots, devices, sdk, draining, crashed, session_hash,
       completed_count::float8 AS completed_count, ${ms(sql, 'register')}, ${ms(sql, 'connect')}, ${ms(sql, 'last_seen')}
     FROM workers ORDER BY worker_number`;
-  return { namespaces, workers, runs: await readLiveRuns(sql) };
+  const workflowNames = await sql<WorkflowNameRow[]>`
+    SELECT namespace, name, latest_version, last_number::float8 AS last_number
+    FROM workflow_names ORDER BY namespace, name`;
+  const workflows = await readWorkflowsInUse(sql);
+  const runs = await readLiveRuns(sql);
+  return { namespaces, workers, workflowNames, workflows, runs, steps: await readLiveSteps(sql) };
 }
 
+async function readWorkflowsInUse(sql: Sql): Promise<WorkflowRow[]> {
+  return sql<WorkflowRow[]>`
+    SELECT ${workflowColumns(sql)} FROM workflows
+    WHERE (namespace, name, version) IN (
+      SELECT namespace, name, latest_version FROM workflow_names
+      UNION SELECT namespace, workflow, workflow_version FROM runs WHERE end_time IS NULL AND workflow IS NOT NULL)
+    ORDER BY namespace, name, version`;
+}
+
+/** In the order of the queue. */
 async function readLiveRuns(sql: Sql): Promise<LiveRunRow[]> {
-  const runs: LiveRunRow[] = [];
   const cursor = sql<LiveRunRow[]>`
-    SELECT run_id, namespace, action, step_name, definition, runs_on, metadata, request_id, request_digest,
-      revision::float8 AS revision, priority, state, step_state, ready_sequence::float8 AS ready_sequence, failures, losses,
-      started, assignment_id, assignment_number, worker_id, worker_name, labels_revision::float8 AS labels_revision,
-      cancel_reason, progress, failure, ${ms(sql, 'create')}, ${ms(sql, 'assign')}, ${ms(sql, 'accept')}, ${ms(sql, 'ready')},
-      extract(epoch FROM schedule_deadline)::float8 * 1000 AS schedule_deadline_ms, ${ms(sql, 'start')}, ${ms(sql, 'end')}
-    FROM runs WHERE end_time IS NULL ORDER BY ready_sequence`.cursor(ROWS_PER_FETCH);
-  for await (const rows of cursor) for (const row of rows) runs.push(row);
-  return runs;
+    SELECT ${liveRunColumns(sql)} FROM runs WHERE end_time IS NULL ORDER BY ready_sequence, run_id`;
+  return collect(cursor.cursor(ROWS_PER_FETCH));
 }
 
-/** `<name>_time` as milliseconds since the epoch, `<name>_ms`. */
-function ms(sql: Sql, name: string) {
-  return sql`extract(epoch FROM ${sql(`${name}_time`)})::float8 * 1000 AS ${sql(`${name}_ms`)}`;
+/** A run's together, in the order of definition; those that have ended too, since others take their outputs. */
+async function readLiveSteps(sql: Sql): Promise<LiveStepRow[]> {
+  const cursor = sql<LiveStepRow[]>`
+    SELECT ${liveStepColumns(sql)} FROM runs JOIN steps ON steps.run_id = runs.run_id
+    WHERE runs.end_time IS NULL AND runs.action IS NULL ORDER BY steps.run_id, place`;
+  return collect(cursor.cursor(ROWS_PER_FETCH));
+}
+
+async function collect<Row>(pages: AsyncIterable<Row[]>): Promise<Row[]> {
+  const all: Row[] = [];
+  for await (const rows of pages) for (const row of rows) all.push(row);
+  return all;
 }

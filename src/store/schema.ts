@@ -63,18 +63,35 @@ export const workflows = pgTable(
     name: text('name').notNull(),
     version: integer('version').notNull(),
     definition: text('definition').notNull(),
+    /** The steps as they were put, to be given back. */
+    source: text('source').notNull(),
     createTime: time('create_time').notNull(),
   },
   (table) => [primaryKey({ columns: [table.namespace, table.name, table.version] })],
 );
 
+/** What counts on under a workflow's name, whatever becomes of its runs. */
+export const workflowNames = pgTable(
+  'workflow_names',
+  {
+    namespace: text('namespace').notNull(),
+    name: text('name').notNull(),
+    latestVersion: integer('latest_version').notNull(),
+    lastNumber: count('last_number').notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.namespace, table.name] })],
+);
+
 /** What a step has, whether it shares its run's row or has one of its own. */
 const stepColumns = () => ({
   stepState: text('step_state'),
+  blockedOn: text('blocked_on'),
   readySequence: count('ready_sequence'),
   failures: integer('failures'),
   losses: integer('losses'),
+  attemptBase: integer('attempt_base'),
   started: boolean('started'),
+  assignedOnce: boolean('assigned_once'),
   assignmentId: uuid('assignment_id'),
   assignmentNumber: integer('assignment_number'),
   workerId: uuid('worker_id'),
@@ -85,12 +102,15 @@ const stepColumns = () => ({
   readyTime: time('ready_time'),
   scheduleDeadline: time('schedule_deadline'),
   endTime: time('end_time'),
+  cancelReason: text('cancel_reason'),
   progress: text('progress'),
   failure: text('failure'),
+  /** Of the assignment in this row. */
+  why: text('why'),
   output: text('output'),
 });
 
-/** A run of one step is one row: its step's columns are filled here, and it has no row in `steps`. */
+/** A run of one step is one row: its step's columns are filled here, and it has no row in `steps`. Of several, they are null. */
 export const runs = pgTable(
   'runs',
   {
@@ -101,6 +121,9 @@ export const runs = pgTable(
     number: count('number'),
     action: text('action'),
     stepName: text('step_name'),
+    sticky: text('sticky').notNull().default('NONE'),
+    concurrency: text('concurrency'),
+    dependsOn: text('depends_on'),
     definition: text('definition').notNull(),
     runsOn: text('runs_on').notNull(),
     metadata: text('metadata').notNull(),
@@ -112,7 +135,8 @@ export const runs = pgTable(
     priority: smallint('priority').notNull(),
     state: text('state').notNull(),
     startTime: time('start_time'),
-    cancelReason: text('cancel_reason'),
+    pinnedWorkerId: uuid('pinned_worker_id'),
+    keptPinWorkerId: uuid('kept_pin_worker_id'),
     ...stepColumns(),
   },
   (table) => [
@@ -122,6 +146,7 @@ export const runs = pgTable(
     index('runs_live').on(table.namespace, table.runId).where(sql`end_time IS NULL`),
     // Not unique on purpose: the engine decides uniqueness, so that no batch can fail by it.
     index('runs_by_request').on(table.namespace, table.requestId).where(sql`request_id IS NOT NULL`),
+    index('runs_by_number').on(table.namespace, table.workflow, table.number).where(sql`workflow IS NOT NULL`),
   ],
 );
 
@@ -132,9 +157,12 @@ export const steps = pgTable(
     runId: uuid('run_id').notNull(),
     stepId: uuid('step_id').notNull(),
     name: text('name').notNull(),
+    /** In the order of definition, from 0. */
+    place: integer('place').notNull(),
     action: text('action').notNull(),
-    generation: integer('generation').notNull(),
-    input: text('input'),
+    generation: integer('generation').notNull().default(1),
+    /** Among the ends of this server's steps: which came first decides what the run becomes. */
+    endSequence: count('end_sequence').notNull(),
     ...stepColumns(),
   },
   (table) => [primaryKey({ columns: [table.runId, table.name] })],
@@ -156,6 +184,7 @@ export const attempts = pgTable(
     endTime: time('end_time').notNull(),
     outcome: text('outcome').notNull(),
     failure: text('failure'),
+    why: text('why'),
   },
   (table) => [index('attempts_by_run').on(table.runId)],
 );

@@ -5,15 +5,16 @@ type SqlType = 'uuid' | 'text' | 'bigint' | 'integer' | 'smallint' | 'boolean' |
 /** [column, type, key of the row image]. A `time` comes as milliseconds and is stored as timestamptz. */
 type Column = readonly [column: string, type: SqlType, key: string];
 
-const RUN_UPDATE: readonly Column[] = [
-  ['revision', 'bigint', 'revision'],
-  ['priority', 'smallint', 'priority'],
-  ['state', 'text', 'state'],
+/** What a step has that changes, whether it shares its run's row or has one of its own. */
+const STEP: readonly Column[] = [
   ['step_state', 'text', 'step_state'],
+  ['blocked_on', 'text', 'blocked_on'],
   ['ready_sequence', 'bigint', 'ready_sequence'],
   ['failures', 'integer', 'failures'],
   ['losses', 'integer', 'losses'],
+  ['attempt_base', 'integer', 'attempt_base'],
   ['started', 'boolean', 'started'],
+  ['assigned_once', 'boolean', 'assigned_once'],
   ['assignment_id', 'uuid', 'assignment_id'],
   ['assignment_number', 'integer', 'assignment_number'],
   ['worker_id', 'uuid', 'worker_id'],
@@ -23,27 +24,73 @@ const RUN_UPDATE: readonly Column[] = [
   ['accept_time', 'time', 'accept_ms'],
   ['ready_time', 'time', 'ready_ms'],
   ['schedule_deadline', 'time', 'schedule_deadline_ms'],
-  ['start_time', 'time', 'start_ms'],
   ['end_time', 'time', 'end_ms'],
   ['cancel_reason', 'text', 'cancel_reason'],
   ['progress', 'text', 'progress'],
   ['failure', 'text', 'failure'],
+  ['why', 'text', 'why'],
+  ['output', 'text', 'output'],
+];
+
+const RUN_KEY: readonly Column[] = [['run_id', 'uuid', 'run_id']];
+
+const RUN_UPDATE: readonly Column[] = [
+  ['revision', 'bigint', 'revision'],
+  ['priority', 'smallint', 'priority'],
+  ['state', 'text', 'state'],
+  ['start_time', 'time', 'start_ms'],
+  ['runs_on', 'text', 'runs_on'],
+  ['pinned_worker_id', 'uuid', 'pinned_worker_id'],
+  ['kept_pin_worker_id', 'uuid', 'kept_pin_worker_id'],
+  ...STEP,
 ];
 
 const RUN_INSERT: readonly Column[] = [
-  ['run_id', 'uuid', 'run_id'],
+  ...RUN_KEY,
   ['namespace', 'text', 'namespace'],
+  ['workflow', 'text', 'workflow'],
+  ['workflow_version', 'integer', 'workflow_version'],
+  ['number', 'bigint', 'number'],
   ['action', 'text', 'action'],
   ['step_name', 'text', 'step_name'],
+  ['sticky', 'text', 'sticky'],
+  ['concurrency', 'text', 'concurrency'],
+  ['depends_on', 'text', 'depends_on'],
   ['definition', 'text', 'definition'],
-  ['runs_on', 'text', 'runs_on'],
   ['metadata', 'text', 'metadata'],
   ['input', 'text', 'input'],
   ['request_id', 'text', 'request_id'],
   ['request_digest', 'text', 'request_digest'],
   ['create_time', 'time', 'create_ms'],
-  ['output', 'text', 'output'],
   ...RUN_UPDATE,
+];
+
+const STEP_KEY: readonly Column[] = [...RUN_KEY, ['name', 'text', 'name']];
+
+const STEP_UPDATE: readonly Column[] = [['end_sequence', 'bigint', 'end_sequence'], ...STEP];
+
+const STEP_INSERT: readonly Column[] = [
+  ...STEP_KEY,
+  ['step_id', 'uuid', 'step_id'],
+  ['place', 'integer', 'place'],
+  ['action', 'text', 'action'],
+  ...STEP_UPDATE,
+];
+
+const WORKFLOW: readonly Column[] = [
+  ['namespace', 'text', 'namespace'],
+  ['name', 'text', 'name'],
+  ['version', 'integer', 'version'],
+  ['definition', 'text', 'definition'],
+  ['source', 'text', 'source'],
+  ['create_time', 'time', 'create_ms'],
+];
+
+const WORKFLOW_NAME: readonly Column[] = [
+  ['namespace', 'text', 'namespace'],
+  ['name', 'text', 'name'],
+  ['latest_version', 'integer', 'latest_version'],
+  ['last_number', 'bigint', 'last_number'],
 ];
 
 const ATTEMPT: readonly Column[] = [
@@ -59,6 +106,7 @@ const ATTEMPT: readonly Column[] = [
   ['end_time', 'time', 'end_ms'],
   ['outcome', 'text', 'outcome'],
   ['failure', 'text', 'failure'],
+  ['why', 'text', 'why'],
 ];
 
 const WORKER: readonly Column[] = [
@@ -93,17 +141,32 @@ const NAMESPACE: readonly Column[] = [
 ];
 
 /** The parts of a batch. A row is in at most one of them, so no two writes of a statement meet. */
-export type Part = 'runs_insert' | 'runs_update' | 'attempts' | 'workers' | 'workers_delete' | 'namespaces';
+export type Part =
+  | 'runs_insert'
+  | 'runs_update'
+  | 'steps_insert'
+  | 'steps_update'
+  | 'attempts'
+  | 'workflows'
+  | 'workflow_names'
+  | 'workers'
+  | 'workers_delete'
+  | 'namespaces';
 
 const WRITES: Readonly<Record<Part, (json: string) => string>> = {
   runs_insert: (json) => insert('runs', RUN_INSERT, json),
-  runs_update: (json) => updateRuns(json),
+  runs_update: (json) => update('runs', RUN_KEY, RUN_UPDATE, json),
+  steps_insert: (json) => insert('steps', STEP_INSERT, json),
+  steps_update: (json) => update('steps', STEP_KEY, STEP_UPDATE, json),
   // An attempt that ended is written once; the same batch tried again never gets this far.
   attempts: (json) => insert('attempts', ATTEMPT, json),
-  workers: (json) => upsert('workers', WORKER, 'worker_id', json),
+  // A version never changes.
+  workflows: (json) => insert('workflows', WORKFLOW, json),
+  workflow_names: (json) => upsert('workflow_names', WORKFLOW_NAME, ['namespace', 'name'], json),
+  workers: (json) => upsert('workers', WORKER, ['worker_id'], json),
   workers_delete: (json) =>
     `DELETE FROM workers t USING guard, ${recordset([['worker_id', 'uuid', 'worker_id']], json)} WHERE t.worker_id = r.worker_id`,
-  namespaces: (json) => upsert('namespaces', NAMESPACE, 'name', json),
+  namespaces: (json) => upsert('namespaces', NAMESPACE, ['name'], json),
 };
 
 export const PARTS = Object.keys(WRITES) as Part[];
@@ -122,20 +185,25 @@ function insert(table: string, columns: readonly Column[], json: string): string
   return `INSERT INTO ${table} (${names}) SELECT ${columns.map(value).join(', ')} FROM guard, ${recordset(columns, json)}`;
 }
 
-function upsert(table: string, columns: readonly Column[], key: string, json: string): string {
-  const sets = columns.filter(([column]) => column !== key).map(([column]) => `${column} = excluded.${column}`);
-  return `${insert(table, columns, json)} ON CONFLICT (${key}) DO UPDATE SET ${sets.join(', ')}`;
+function upsert(table: string, columns: readonly Column[], key: readonly string[], json: string): string {
+  const sets = columns.filter(([column]) => !key.includes(column)).map(([column]) => `${column} = excluded.${column}`);
+  return `${insert(table, columns, json)} ON CONFLICT (${key.join(', ')}) DO UPDATE SET ${sets.join(', ')}`;
 }
 
-/**
- * An UPDATE rather than an upsert: a run's input, which may be a megabyte, then travels only once. An output is
- * written when it is known and left alone by every later image.
- */
-function updateRuns(json: string): string {
-  const sets = RUN_UPDATE.map((column) => `${column[0]} = ${value(column)}`);
-  const columns: Column[] = [['run_id', 'uuid', 'run_id'], ['output', 'text', 'output'], ...RUN_UPDATE];
-  return `UPDATE runs t SET ${sets.join(', ')}, output = coalesce(r.output, t.output)
-    FROM guard, ${recordset(columns, json)} WHERE t.run_id = r.run_id`;
+/** What is known only at some moments, and left alone by every image that does not bring it. */
+const KEPT: Readonly<Record<string, string>> = {
+  output: 'coalesce(r.output, t.output)',
+  runs_on: 'coalesce(r.runs_on, t.runs_on)',
+  // Of the assignment in the row: another one, or none, does not inherit it.
+  why: 'CASE WHEN r.why IS NULL AND r.assignment_id = t.assignment_id THEN t.why ELSE r.why END',
+};
+
+/** An UPDATE rather than an upsert: a run's input, which may be a megabyte, then travels only once. */
+function update(table: string, key: readonly Column[], columns: readonly Column[], json: string): string {
+  const sets = columns.map((column) => `${column[0]} = ${KEPT[column[0]] ?? value(column)}`);
+  const matches = key.map(([column]) => `t.${column} = r.${column}`);
+  return `UPDATE ${table} t SET ${sets.join(', ')}
+    FROM guard, ${recordset([...key, ...columns], json)} WHERE ${matches.join(' AND ')}`;
 }
 
 const texts = new Map<string, string>();

@@ -17,6 +17,12 @@ const demand: fc.Arbitrary<Demand> = fc.record({
   action: fc.constantFrom('build', 'train', '["x"]'),
   runsOn: fc.constantFrom([], ['gpu'], ['a100', 'gpu'], ['a100,gpu']),
   desired: fc.array(label, { maxLength: 3 }),
+  pin: fc.constantFrom(
+    null,
+    { workerId: 'w1', workerName: 'alpha', hard: true },
+    { workerId: 'w1', workerName: 'alpha', hard: false },
+    { workerId: 'w2', workerName: 'beta', hard: true },
+  ),
 });
 
 /** The demand with its labels in an order of their own. */
@@ -49,6 +55,7 @@ it('tells a number from the string that looks like it', () => {
     action: 'build',
     runsOn: [],
     desired: [{ key: 'a', comparator: 'EQUAL', value, values: [], required: true, weight: 100 }],
+    pin: null,
   });
   expect(demandKey(of(1))).not.toBe(demandKey(of('1')));
 });

@@ -33,7 +33,7 @@ function optional(key: string, weight: number): DesiredLabel {
 
 /** Names of the workers, best first. */
 function order(workers: Record<string, RankedWorker>, desired: DesiredLabel[], runsOn: string[] = []): string[] {
-  const demand = { namespace: 'default', action: 'build', runsOn, desired };
+  const demand = { namespace: 'default', action: 'build', runsOn, desired, pin: null };
   const ranked = Object.entries(workers).map(([name, one]) => ({ name, rank: rankOf(one, demand) }));
   return ranked.sort((a, b) => compareRanks(a.rank, b.rank)).map(({ name }) => name);
 }

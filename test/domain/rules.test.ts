@@ -130,7 +130,7 @@ describe('feasibility', () => {
     draining: false,
     notReadyReason: null,
   };
-  const demand: Demand = { namespace: 'default', action: 'build', runsOn: ['gpu'], desired: [desire('zone', 'a')] };
+  const demand: Demand = { namespace: 'default', action: 'build', runsOn: ['gpu'], desired: [desire('zone', 'a')], pin: null };
 
   it('holds when every clause does', () => {
     expect(suits(worker, demand, 'LEGACY')).toBe(true);

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import type { WorkerFacts } from '../../src/domain/feasibility.ts';
 import { waitingVerdict } from '../../src/domain/verdict.ts';
 
-const demand = { namespace: 'default', action: 'train', runsOn: ['gpu'], desired: [] };
+const demand = { namespace: 'default', action: 'train', runsOn: ['gpu'], desired: [], pin: null };
 
 function worker(facts: Partial<WorkerFacts> = {}): WorkerFacts {
   return {

@@ -118,7 +118,7 @@ describe('progress', () => {
       });
       expect(yard.changes).toEqual([]);
     }
-    expect(yard.take({ kind: 'read_progress', runId: run }).get('step')).toEqual({
+    expect(yard.take({ kind: 'read_progress', runId: run }).get('step')?.progress).toEqual({
       text: 'on it',
       phase: 'load',
       fraction: 0.5,
@@ -137,7 +137,7 @@ describe('progress', () => {
       progress: { text: 'half', phase: '', fraction: 0.5 },
     });
     alpha.fail(run);
-    expect(yard.take({ kind: 'read_progress', runId: run }).size).toBe(0);
+    expect(yard.take({ kind: 'read_progress', runId: run }).get('step')?.progress).toBeNull();
   });
 
   it('log lines name run, step and attempt', () => {

@@ -331,7 +331,7 @@ describe('after the end of everything', () => {
     alpha.goodbye();
     const { state } = yard.engine;
     expect(
-      [state.demands, state.demandsByAction, state.openWorkers, state.assignments, state.workersByConnection].map(
+      [state.demands, state.demandsByLookup, state.openWorkers, state.assignments, state.workersByConnection].map(
         (index) => index.size,
       ),
     ).toEqual([0, 0, 0, 0, 0]);

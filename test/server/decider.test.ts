@@ -33,7 +33,7 @@ class CountingClock extends FakeClock {
 it('an outage of the store sets no more and more timers, and none is left after the stop', async () => {
   const clock = new CountingClock();
   const decider = createDecider({
-    rows: { namespaces: [], workers: [], runs: [] },
+    rows: { namespaces: [], workers: [], runs: [], steps: [], workflows: [], workflowNames: [] },
     // The store never answers.
     commit: () => new Promise(() => {}),
     limits: DEFAULT_LIMITS,
@@ -43,6 +43,7 @@ it('an outage of the store sets no more and more timers, and none is left after 
     log: SILENT_LOG,
     meters: NO_METERS,
     oneCommandPerBatch: false,
+    onStored: () => {},
     onEffect: () => {},
     onFatal: (error) => {
       throw error;

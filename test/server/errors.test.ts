@@ -1,7 +1,6 @@
 import { status } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
 import { AdminService } from '../../gen/yardmaster/v1/admin_service_pb.ts';
-import { Sticky } from '../../gen/yardmaster/v1/run_pb.ts';
 import { DeviceKind } from '../../gen/yardmaster/v1/worker_pb.ts';
 import { type RunRest, runOf, type StepInit, unique, useYard } from '../support/conformance.ts';
 import { failureOf, readStream } from '../support/conformance_calls.ts';
@@ -17,17 +16,9 @@ describe('what this version does not do yet', () => {
     const run = { runId: 'r' };
     // Each goes from this list when it is done; an rpc in neither place fails the count below.
     const missing: Record<string, () => Promise<unknown>> = {
-      putWorkflow: () => admin.putWorkflow({ name: 'w', steps: [{ action: 'a' }] }),
-      getWorkflow: () => admin.getWorkflow({ name: 'w' }),
-      listWorkflows: () => admin.listWorkflows({}),
-      listEligibleRuns: () => admin.listEligibleRuns({ workerId: 'w' }),
-      updateRun: () => admin.updateRun(run),
-      retryRun: () => admin.retryRun(run),
       explainRun: () => admin.explainRun(run),
       getStats: () => admin.getStats({}),
       getLeaderboard: () => admin.getLeaderboard({}),
-      putNamespace: () => admin.putNamespace({ namespace: { name: 'n' } }),
-      listNamespaces: () => admin.listNamespaces({}),
       purgeResults: () => admin.purgeResults({}),
     };
     for (const [name, call] of Object.entries(missing)) {
@@ -44,6 +35,8 @@ describe('what this version does not do yet', () => {
     for (const { status: end } of ends) expect(end).toMatchObject(NOT_IMPLEMENTED);
     const present = ['registerWorker', 'getWorker', 'listWorkers', 'drainWorker', 'resumeWorker', 'deleteWorker'];
     present.push('scheduleRun', 'scheduleRuns', 'getRun', 'listRuns', 'cancelRun', 'getStepLogs');
+    present.push('putWorkflow', 'getWorkflow', 'listWorkflows', 'listEligibleRuns', 'updateRun', 'retryRun');
+    present.push('putNamespace', 'listNamespaces');
     const known = [...Object.keys(missing), ...present, 'watchWorkers', 'watchRun', 'tailStepLogs'];
     expect(known.sort()).toEqual(AdminService.methods.map(({ localName }) => localName).sort());
   });
@@ -51,15 +44,9 @@ describe('what this version does not do yet', () => {
   it('a field of ScheduleRun that has no effect yet is refused by its name', async () => {
     const action = unique('later');
     const fields: [named: string, rest: RunRest, step?: Partial<StepInit>][] = [
-      ['sticky', { sticky: Sticky.HARD }],
-      ['sticky', { sticky: Sticky.SOFT }],
       ['dedupe', { dedupe: true }],
       ['content_hash', { contentHash: 'h' }],
       ['hash_exclude', { hashExclude: ['seed'] }],
-      ['depends_on_run_ids', { dependsOnRunIds: ['r'] }],
-      ['concurrency', { concurrency: { key: 'k' } }],
-      ['pin_to_worker_id', { pinToWorkerId: 'w' }],
-      ['workflow_version', { workflowVersion: 1 }],
       ['step.device', {}, { device: DeviceKind.GPU }],
       ['step.no_device_fallback', {}, { noDeviceFallback: true }],
       ['step.max_invalid_reports', {}, { maxInvalidReports: 3 }],
@@ -71,8 +58,16 @@ describe('what this version does not do yet', () => {
       const inBatch = await failureOf(yard.admin.scheduleRuns({ runs: [runOf({ action }), request] }));
       expect(inBatch, named).toMatchObject({ ...NOT_IMPLEMENTED, fields: [{ field: `runs[1].${named}` }] });
     }
-    const workflow = await failureOf(yard.admin.scheduleRun({ what: { case: 'workflow', value: 'w' } }));
-    expect(workflow).toMatchObject({ ...NOT_IMPLEMENTED, fields: [{ field: 'workflow' }] });
+    const steps = [
+      { name: 'first', action },
+      { name: 'second', action, device: DeviceKind.GPU },
+    ];
+    const end = await failureOf(yard.admin.putWorkflow({ name: unique('later'), steps }));
+    expect(end).toMatchObject({
+      ...NOT_IMPLEMENTED,
+      fields: [{ field: 'steps[1].device' }],
+      metadata: { step: 'second' },
+    });
     expect(await yard.pending(action)).toBe(0);
   });
 
@@ -103,6 +98,12 @@ describe('errors', () => {
       admin.listRuns({}, NOWHERE),
       admin.cancelRun({ runId }, NOWHERE),
       admin.getStepLogs({ runId }, NOWHERE),
+      admin.updateRun({ runId }, NOWHERE),
+      admin.retryRun({ runId }, NOWHERE),
+      admin.listEligibleRuns({ workerId: 'w' }, NOWHERE),
+      admin.putWorkflow({ name: 'w', steps: [{ action: 'a' }] }, NOWHERE),
+      admin.getWorkflow({ name: 'w' }, NOWHERE),
+      admin.listWorkflows({}, NOWHERE),
       workers.getQueueDepth({}, NOWHERE),
     ].map(failureOf);
     for (const end of await Promise.all(calls))
@@ -118,11 +119,24 @@ describe('errors', () => {
   it('a bad field is named, with its limit and value', async () => {
     const { admin } = yard;
     const tags = Array.from({ length: 33 }, (_, index) => `t${index}`);
+    const runs = Array.from({ length: 1_001 }, (_, index) => `run-${index}`);
+    const plain = (rest: RunRest) => runOf({ action: 'a' }, rest);
     const cases: [call: Promise<unknown>, field: string, reason: string, shown: string][] = [
       [admin.scheduleRun({}), 'what', 'INVALID_FIELD', ''],
       [admin.scheduleRun(runOf({ action: '' })), 'step.action', 'INVALID_FIELD', ''],
       [admin.scheduleRun(runOf({ action: 'a' }, { runsOn: tags })), 'runs_on', 'LIMIT_EXCEEDED', '33'],
       [admin.scheduleRun(runOf({ action: 'a', needs: ['b'] })), 'step.needs', 'INVALID_FIELD', '"b"'],
+      [
+        admin.scheduleRun(runOf({ action: 'a', runsOn: tags.slice(0, 20) }, { runsOn: tags.slice(15, 33) })),
+        'step.runs_on',
+        'LIMIT_EXCEEDED',
+        '33',
+      ],
+      [admin.scheduleRun(plain({ workflowVersion: 1 })), 'workflow_version', 'INVALID_FIELD', 'workflow'],
+      [admin.scheduleRun(plain({ dependsOnRunIds: runs })), 'depends_on_run_ids', 'LIMIT_EXCEEDED', '1001'],
+      [admin.scheduleRun(plain({ concurrency: { key: '' } })), 'concurrency.key', 'INVALID_FIELD', ''],
+      [admin.scheduleRun(plain({ concurrency: { key: 'k'.repeat(129) } })), 'concurrency.key', 'LIMIT_EXCEEDED', '129'],
+      [admin.scheduleRun(plain({ concurrency: { key: 'k', limit: 0 } })), 'concurrency.limit', 'INVALID_FIELD', ''],
       [admin.scheduleRun(runOf({ action: 'a' }, { inputJson: '{' })), 'input_json', 'INVALID_JSON', ''],
       [
         admin.scheduleRun(
@@ -142,6 +156,10 @@ describe('errors', () => {
       [admin.scheduleRun(runOf({ action: 'a\u0000' })), 'step.action', 'INVALID_FIELD', 'U+0000'],
       [admin.registerWorker({ name: 'x' }), 'name', 'INVALID_NAME', '"x"'],
       [admin.getWorker({}), '', 'INVALID_FIELD', ''],
+      [admin.getRun({ workflow: 'w' }), 'number', 'INVALID_FIELD', ''],
+      [admin.getRun({ runId: 'r', number: 1n }), 'number', 'INVALID_FIELD', ''],
+      [admin.updateRun({ runId: 'r', runsOn: { tags } }), 'runs_on.tags', 'LIMIT_EXCEEDED', '33'],
+      [admin.putNamespace({ namespace: { name: 'a b' } }), 'namespace.name', 'INVALID_NAME', '"a b"'],
       [admin.listWorkers({ tags: [''] }), 'tags', 'INVALID_FIELD', 'empty'],
     ];
     for (const [call, field, reason, shown] of cases) {

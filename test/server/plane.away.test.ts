@@ -2,6 +2,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { STALLED_MS } from '../../src/store/journal.ts';
 import { draftOf } from '../support/engine.ts';
+import { offerOf } from '../support/offers.ts';
 import { aMoment, movingClock, openTestStore, type TestPlane, type TestStore, WAIT } from '../support/store.ts';
 
 let store: TestStore;
@@ -109,10 +110,11 @@ describe('while it is away', () => {
   it('a connection that is lost as it begins takes nothing with it', async () => {
     const runId = await plane.run();
     for (const cut of [store.proxy.cutBefore, store.proxy.cutAfter]) {
+      plane.payloads.drop(runId);
       const done = cut('yardmaster reads');
-      const reading = plane.readInput(runId);
+      const reading = plane.inputs.read(offerOf(runId));
       await done;
-      expect(await reading).toBe(`{"for":"${runId}"}`);
+      expect(await reading).toEqual({ inputJson: `{"for":"${runId}"}`, runInputJson: '' });
     }
   });
 

@@ -51,7 +51,7 @@ function submitted(inputJson?: string): readonly Change[] {
   return inputJson === undefined
     ? changes
     : changes.map((change) =>
-        'insert' in change && change.run.runId === runId ? { ...change, insert: { inputJson } } : change,
+        change.table === 'runs' && change.run.runId === runId ? { ...change, insert: { inputJson } } : change,
       );
 }
 

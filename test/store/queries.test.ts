@@ -91,6 +91,7 @@ describe('a list', () => {
     namespace: 'listed',
     states: [],
     anyState: false,
+    workflow: '',
     action: '',
     runsOn: [],
     metadata: {},
@@ -209,12 +210,5 @@ describe('lookups', () => {
       ]),
     );
     expect(await readInputs(plane.reads, [])).toEqual(new Map());
-  });
-
-  it('of an input that has left the cache', async () => {
-    const runId = await run();
-    expect(await plane.readInput(runId)).toBe(`{"for":"${runId}"}`);
-    expect(plane.payloads.get(runId)).toBe(`{"for":"${runId}"}`);
-    await expect(plane.readInput(plane.ids.orderedId())).rejects.toThrow('is not stored');
   });
 });

@@ -4,6 +4,8 @@ import { DEFAULT_LIMITS, DEFAULT_TIMES, type Limits, type Times } from '../../sr
 import { PRIORITY_DEFAULT, type Priority } from '../../src/domain/priority.ts';
 import { isRefusal, type Refusal } from '../../src/domain/refusal.ts';
 import { RETRY_DEFAULT, type RetryPolicy } from '../../src/domain/retry.ts';
+import type { RunState } from '../../src/domain/run.ts';
+import type { Sticky } from '../../src/domain/sticky.ts';
 import type {
   Command,
   CommandKind,
@@ -16,7 +18,8 @@ import type {
 import type { Effect } from '../../src/engine/effects.ts';
 import { createEngine, type Engine, type Outcome } from '../../src/engine/engine.ts';
 import type { LiveRows } from '../../src/engine/restore.ts';
-import type { StepDefinition, StepRecord, WorkerRecord } from '../../src/engine/state.ts';
+import type { WorkflowRow } from '../../src/engine/rows.ts';
+import type { RunRecord, StepDefinition, StepRecord, WorkerRecord } from '../../src/engine/state.ts';
 import type { Ids } from '../../src/engine/turn.ts';
 import { createFakeStore, type FakeStore } from './engine_store.ts';
 
@@ -60,6 +63,19 @@ export interface RunOptions {
   requestId?: string;
   requestDigest?: string;
   known?: RunDraft['known'];
+  /** Name of a stored workflow; its steps are addressed as `run/step`. */
+  workflow?: string;
+  workflowVersion?: number;
+  storedWorkflow?: WorkflowRow;
+  sticky?: Sticky;
+  pinToWorkerId?: string;
+  concurrency?: { key: string; limit: number };
+  dependsOn?: string[];
+  storedDependencies?: Record<string, RunState>;
+}
+
+export interface WorkflowStep extends Partial<StepDefinition> {
+  name: string;
 }
 
 interface HelloOptions {
@@ -90,11 +106,15 @@ export interface Yard {
   refuse(command: Command): Refusal;
   draft(options?: RunOptions): RunDraft;
   submit(options?: RunOptions): string;
+  /** Stores a workflow; a step's action is `build` unless it says otherwise. */
+  workflow(name: string, steps: WorkflowStep[], sticky?: Sticky): ResultOf<'put_workflow'>;
   hello(options?: HelloOptions): Client;
   refuseHello(options: HelloOptions): Refusal;
   /** Moves the clock, and stops at every deadline on the way. */
   advance(byMs: number): void;
-  step(runId: string): StepRecord;
+  run(runId: string): RunRecord;
+  /** The step `run/step`, or the first one of the run. */
+  step(address: string): StepRecord;
   worker(workerId: string): WorkerRecord;
   /** Name of the worker that holds the run's step; null when nobody does. */
   holder(runId: string): string | null;
@@ -178,7 +198,21 @@ export function createYard(options: YardOptions = {}): Yard {
       }
       yard.nowMs = untilMs;
     },
-    step: (runId) => known(engine.state.runs.get(runId)?.steps[0], `run ${runId}`),
+    workflow: (name, steps, sticky = 'NONE') =>
+      yard.take({
+        kind: 'put_workflow',
+        namespace: 'default',
+        name,
+        steps: steps.map((step) => definitionOf({ ...step })),
+        sticky,
+        source: '[]',
+      }),
+    run: (runId) => known(engine.state.runs.get(runId), `run ${runId}`),
+    step(address) {
+      const [runId = '', name] = address.split('/');
+      const { steps } = yard.run(runId);
+      return known(name === undefined ? steps[0] : steps.find((step) => step.definition.name === name), address);
+    },
     worker: (workerId) => known(engine.state.workers.get(workerId), `worker ${workerId}`),
     holder(runId) {
       const { assignment, state } = yard.step(runId);
@@ -194,22 +228,52 @@ function known<T>(value: T | undefined, what: string): T {
   return value;
 }
 
-export function draftOf(runId: string, options: RunOptions = {}): RunDraft {
-  const definition: StepDefinition = {
+export function definitionOf(options: Partial<StepDefinition> = {}): StepDefinition {
+  return {
     name: 'step',
-    action: options.action ?? 'build',
+    action: 'build',
+    needs: [],
     runsOn: [],
-    desired: options.stepDesired ?? [],
-    scheduleTimeoutMs: options.scheduleTimeoutMs ?? null,
-    executionTimeoutMs: options.executionTimeoutMs ?? null,
-    progressTimeoutMs: options.progressTimeoutMs ?? null,
-    reconnectGraceMs: options.reconnectGraceMs ?? null,
+    desired: [],
+    scheduleTimeoutMs: null,
+    executionTimeoutMs: null,
+    progressTimeoutMs: null,
+    reconnectGraceMs: null,
+    ...options,
     retry: { ...RETRY_DEFAULT, ...options.retry },
   };
+}
+
+function whatOf(options: RunOptions): RunDraft['what'] {
+  if (options.workflow !== undefined) {
+    const { workflow: name, workflowVersion: version = null, storedWorkflow: stored = null } = options;
+    return { workflow: { name, version, stored } };
+  }
+  return {
+    step: definitionOf({
+      action: options.action ?? 'build',
+      desired: options.stepDesired ?? [],
+      scheduleTimeoutMs: options.scheduleTimeoutMs ?? null,
+      executionTimeoutMs: options.executionTimeoutMs ?? null,
+      progressTimeoutMs: options.progressTimeoutMs ?? null,
+      reconnectGraceMs: options.reconnectGraceMs ?? null,
+      retry: { ...RETRY_DEFAULT, ...options.retry },
+    }),
+  };
+}
+
+export function draftOf(runId: string, options: RunOptions = {}): RunDraft {
   return {
     namespace: options.namespace ?? 'default',
     runId,
-    definition,
+    what: whatOf(options),
+    sticky: options.sticky ?? null,
+    pinToWorkerId: options.pinToWorkerId ?? '',
+    concurrency: options.concurrency ?? null,
+    dependsOn: options.dependsOn ?? [],
+    storedDependencies: new Map(Object.entries(options.storedDependencies ?? {})),
+    scheduleTimeoutMs: options.workflow === undefined ? null : (options.scheduleTimeoutMs ?? null),
+    executionTimeoutMs: options.workflow === undefined ? null : (options.executionTimeoutMs ?? null),
     runsOn: options.runsOn ?? [],
     desired: options.desired ?? [],
     priority: options.priority ?? PRIORITY_DEFAULT,

@@ -1,55 +1,169 @@
 /** A store that keeps final images only, as the real one does: what it holds is all that recovery gets to see. */
-import { namespaceRow, runInsertRow, runUpdateRow, workerRow } from '../../src/engine/images.ts';
+
+import type { StoredRun } from '../../src/engine/commands.ts';
+import {
+  namespaceRow,
+  runInsertRow,
+  runUpdateRow,
+  stepInsertRow,
+  stepUpdateRow,
+  workerRow,
+  workflowNameRow,
+} from '../../src/engine/images.ts';
 import type { LiveRows } from '../../src/engine/restore.ts';
-import type { AttemptRow, NamespaceRow, RunInsertRow, WorkerRow } from '../../src/engine/rows.ts';
+import type {
+  AttemptRow,
+  LiveRunRow,
+  LiveStepRow,
+  NamespaceRow,
+  RunInsertRow,
+  StepInsertRow,
+  WorkerRow,
+  WorkflowNameRow,
+  WorkflowRow,
+} from '../../src/engine/rows.ts';
+import { nameKey } from '../../src/engine/state.ts';
 import type { Change } from '../../src/engine/turn.ts';
+
+type ChangeOf<Table extends Change['table']> = Extract<Change, { table: Table }>;
 
 export interface FakeStore {
   readonly runs: ReadonlyMap<string, RunInsertRow>;
+  /** Of runs with several, by `stepKey`. */
+  readonly steps: ReadonlyMap<string, StepInsertRow>;
   readonly workers: ReadonlyMap<string, WorkerRow>;
+  /** Every version, in the order they were put. */
+  readonly workflows: readonly WorkflowRow[];
+  /** By `nameKey`. */
+  readonly workflowNames: ReadonlyMap<string, WorkflowNameRow>;
   readonly attempts: readonly AttemptRow[];
   write(changes: readonly Change[]): void;
   /** What recovery reads: through JSON, so that nothing is shared with the engine that wrote it. */
   liveRows(): LiveRows;
+  /** One run as a retry reads it, ended or not. */
+  readRun(runId: string): StoredRun;
 }
 
-const NO_ROWS: LiveRows = { namespaces: [], workers: [], runs: [] };
+const NO_ROWS: LiveRows = { namespaces: [], workers: [], runs: [], steps: [], workflows: [], workflowNames: [] };
+
+export function stepKey(runId: string, name: string): string {
+  return `${runId}\n${name}`;
+}
 
 /** Holds `rows` from the start: what another engine wrote. */
 export function createFakeStore(rows: LiveRows = NO_ROWS): FakeStore {
-  const runs = new Map<string, RunInsertRow>(
-    rows.runs.map((row) => [row.run_id, { ...row, input: 'null', output: null }]),
-  );
-  const workers = new Map<string, WorkerRow>(rows.workers.map((row) => [row.worker_id, row]));
+  const runs = new Map(rows.runs.map((row) => [row.run_id, storedRun(row)]));
+  const steps = new Map(rows.steps.map((row) => [stepKey(row.run_id, row.name), storedStep(row)]));
+  const workers = new Map(rows.workers.map((row) => [row.worker_id, row]));
   const namespaces = new Map<string, NamespaceRow>(rows.namespaces.map((row) => [row.name, row]));
+  const workflows: WorkflowRow[] = [...rows.workflows];
+  const workflowNames = new Map(rows.workflowNames.map((row) => [nameKey(row.namespace, row.name), row]));
   const attempts: AttemptRow[] = [];
 
-  function writeRun(change: Extract<Change, { table: 'runs' }>): void {
-    const { run, insert, outputJson } = change;
+  function writeRun({ run, insert, outputJson }: ChangeOf<'runs'>): void {
     const stored = runs.get(run.runId);
     if (insert !== null) runs.set(run.runId, runInsertRow(run, insert.inputJson, outputJson));
     else if (stored === undefined) throw new Error(`run ${run.runId} is updated before it is inserted`);
-    else runs.set(run.runId, { ...stored, ...runUpdateRow(run, outputJson), output: outputJson ?? stored.output });
+    else {
+      const row = runUpdateRow(run, outputJson);
+      runs.set(run.runId, { ...stored, ...row, ...kept(stored, row), runs_on: row.runs_on ?? stored.runs_on });
+    }
+  }
+
+  function writeStep({ step, insert, outputJson }: ChangeOf<'steps'>): void {
+    const key = stepKey(step.run.runId, step.definition.name);
+    const stored = steps.get(key);
+    if (insert) steps.set(key, stepInsertRow(step, outputJson));
+    else if (stored === undefined) throw new Error(`step ${step.stepId} is updated before it is inserted`);
+    else {
+      const row = stepUpdateRow(step, outputJson);
+      steps.set(key, { ...stored, ...row, ...kept(stored, row) });
+    }
+  }
+
+  function writeChange(change: Change): void {
+    if (change.table === 'runs') writeRun(change);
+    else if (change.table === 'steps') writeStep(change);
+    else if (change.table === 'attempts') attempts.push(change.attempt);
+    else if (change.table === 'workflows') workflows.push(change.workflow);
+    else if (change.table === 'namespaces') namespaces.set(change.namespace.name, namespaceRow(change.namespace));
+    else if (change.table === 'workflow_names')
+      workflowNames.set(nameKey(change.name.namespace, change.name.name), workflowNameRow(change.name));
+    else if (change.deleted) workers.delete(change.worker.workerId);
+    else workers.set(change.worker.workerId, workerRow(change.worker));
   }
 
   return {
     runs,
+    steps,
     workers,
+    workflows,
+    workflowNames,
     attempts,
     write(changes) {
-      for (const change of changes) {
-        if (change.table === 'runs') writeRun(change);
-        else if (change.table === 'attempts') attempts.push(change.attempt);
-        else if (change.table === 'namespaces') namespaces.set(change.namespace.name, namespaceRow(change.namespace));
-        else if (change.deleted) workers.delete(change.worker.workerId);
-        else workers.set(change.worker.workerId, workerRow(change.worker));
-      }
+      for (const change of changes) writeChange(change);
     },
     liveRows() {
       const live = [...runs.values()].filter((row) => row.end_ms === null);
-      return JSON.parse(
-        JSON.stringify({ namespaces: [...namespaces.values()], workers: [...workers.values()], runs: live }),
+      const liveIds = new Set(live.map((row) => row.run_id));
+      const isUsed = ({ namespace, name, version }: WorkflowRow) =>
+        workflowNames.get(nameKey(namespace, name))?.latest_version === version ||
+        live.some((run) => run.namespace === namespace && run.workflow === name && run.workflow_version === version);
+      const read: LiveRows = {
+        namespaces: [...namespaces.values()],
+        workers: [...workers.values()],
+        runs: live.map(liveRun),
+        steps: [...steps.values()].filter((step) => liveIds.has(step.run_id)).map(liveStep),
+        workflows: workflows.filter(isUsed),
+        workflowNames: [...workflowNames.values()],
+      };
+      return JSON.parse(JSON.stringify(read));
+    },
+    readRun(runId) {
+      const run = runs.get(runId);
+      if (run === undefined) throw new Error(`run ${runId} is not stored`);
+      const { namespace, workflow: name, workflow_version: version } = run;
+      const workflow = workflows.find(
+        (row) => row.namespace === namespace && row.name === name && row.version === version,
       );
+      return {
+        run: liveRun(run),
+        steps: [...steps.values()].filter((step) => step.run_id === runId).map(liveStep),
+        workflow: workflow ?? null,
+      };
     },
   };
+}
+
+interface KeptColumns {
+  readonly assignment_id: string | null;
+  readonly why: string | null;
+  readonly output: string | null;
+}
+
+/** What an image that does not bring them leaves as it was. */
+function kept(stored: KeptColumns, row: KeptColumns): Pick<KeptColumns, 'why' | 'output'> {
+  const sameAssignment = row.assignment_id !== null && row.assignment_id === stored.assignment_id;
+  return { output: row.output ?? stored.output, why: row.why ?? (sameAssignment ? stored.why : null) };
+}
+
+function liveRun({ input: _input, output, why: _why, ...row }: RunInsertRow): LiveRunRow {
+  return { ...row, runs_on: row.runs_on ?? '[]', output_bytes: bytesOf(output) };
+}
+
+function liveStep({ action: _action, output, why: _why, ...row }: StepInsertRow): LiveStepRow {
+  return { ...row, output_bytes: bytesOf(output) };
+}
+
+const bytesOf = (output: string | null) => (output === null ? 0 : Buffer.byteLength(output));
+
+/** Something as long as the output was: recovery is told no more of it. */
+const outputOf = (bytes: number) => (bytes === 0 ? null : 'x'.repeat(bytes));
+
+function storedRun({ output_bytes, ...row }: LiveRunRow): RunInsertRow {
+  return { ...row, input: 'null', why: null, output: outputOf(output_bytes) };
+}
+
+function storedStep({ output_bytes, ...row }: LiveStepRow): StepInsertRow {
+  return { ...row, action: '', why: null, output: outputOf(output_bytes) };
 }

@@ -3,7 +3,6 @@ import { create } from '@bufbuild/protobuf';
 import {
   type Run,
   RunSchema,
-  Sticky,
   type Priority as WirePriority,
   RunState as WireRunState,
   StepState as WireStepState,
@@ -12,6 +11,8 @@ import type { RunState } from '../../domain/run.ts';
 import type { StepState } from '../../domain/step.ts';
 import type { Progress, StepFailure } from '../../engine/state.ts';
 import type { AttemptView, RunView, StepView } from '../../engine/views.ts';
+import { writeExplanation } from './explain.ts';
+import { writeSticky } from './sticky.ts';
 import { optionalTime, timestamp } from './time.ts';
 
 const RUN_STATES: Readonly<Record<RunState, WireRunState>> = {
@@ -42,18 +43,30 @@ export function runStateFromWire(state: WireRunState): RunState | undefined {
   return (Object.keys(RUN_STATES) as RunState[]).find((name) => RUN_STATES[name] === state);
 }
 
+/** As lists show it. */
+export function writeListedRun(view: RunView): Run {
+  const steps = view.steps.map((step) => ({ ...step, attempts: [], outputJson: '' }));
+  return writeRun({ ...view, inputJson: '', outputJson: '', steps });
+}
+
 export function writeRun(view: RunView): Run {
   return create(RunSchema, {
     runId: view.runId,
+    number: BigInt(view.number),
     namespace: view.namespace,
+    workflow: view.workflow,
+    workflowVersion: view.workflowVersion,
     state: RUN_STATES[view.state],
     steps: view.steps.map(writeStep),
     runsOn: [...view.runsOn],
     priority: view.priority as WirePriority,
-    sticky: Sticky.NONE,
+    sticky: writeSticky(view.sticky),
+    pinnedWorkerId: view.pinnedWorkerId,
     inputJson: view.inputJson,
     outputJson: view.outputJson,
     ...writeFailure(view.failure),
+    dependsOnRunIds: [...view.dependsOn],
+    ...(view.concurrency === null ? {} : { concurrency: view.concurrency }),
     metadata: { ...view.metadata },
     requestId: view.requestId,
     revision: BigInt(view.revision),
@@ -98,11 +111,22 @@ function writeAttempt(attempt: AttemptView) {
     ...optionalTime('endTime', attempt.endMs),
     outcome: attempt.outcome,
     ...writeFailure(attempt.failure),
+    ...(attempt.why === null ? {} : { why: writeExplanation(attempt.why) }),
   };
 }
 
 function writeFailure(failure: StepFailure | null) {
   if (failure === null) return {};
-  const { reason, type, message, stack, retryable } = failure;
-  return { error: { reason, type, message, stack, ...(retryable === null ? {} : { retryable }) } };
+  const { reason, type, message, stack, retryable, causedById, explanation } = failure;
+  return {
+    error: {
+      reason,
+      type,
+      message,
+      stack,
+      ...(retryable === null ? {} : { retryable }),
+      ...(causedById === undefined ? {} : { causedById }),
+      ...(explanation === undefined ? {} : { explanation: writeExplanation(explanation) }),
+    },
+  };
 }

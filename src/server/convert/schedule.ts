@@ -1,30 +1,33 @@
 /** ScheduleRunRequest, checked against the configured limits, as a draft the engine takes. */
-import { durationMs } from '@bufbuild/protobuf/wkt';
 import type { ScheduleRunRequest } from '../../../gen/yardmaster/v1/admin_service_pb.ts';
-import {
-  type Retry,
-  Sticky,
-  Priority as WirePriority,
-  type StepDefinition as WireStep,
-} from '../../../gen/yardmaster/v1/run_pb.ts';
-import { DeviceKind } from '../../../gen/yardmaster/v1/worker_pb.ts';
+import { type Concurrency as WireConcurrency, Priority as WirePriority } from '../../../gen/yardmaster/v1/run_pb.ts';
 import type { Limits } from '../../domain/limits.ts';
 import { PRIORITY_DEFAULT, type Priority } from '../../domain/priority.ts';
 import { isRefusal, type Refusal, refuseField, refuseLimit } from '../../domain/refusal.ts';
-import { RETRY_DEFAULT, type RetryPolicy } from '../../domain/retry.ts';
-import { parseTags } from '../../domain/tags.ts';
+import { parseTags, type TagSet } from '../../domain/tags.ts';
 import { compareText } from '../../domain/text.ts';
 import type { RunDraft } from '../../engine/commands.ts';
-import type { StepDefinition } from '../../engine/state.ts';
+import type { Concurrency, StepDefinition } from '../../engine/state.ts';
 import { digest } from '../../lib/random.ts';
 import { checkJsonText, jsonTextOf } from './json_text.ts';
 import { readDesiredLabels } from './labels.ts';
+import { positive, readStep, refuseNotYet } from './step.ts';
+import { readSticky } from './sticky.ts';
 import { checkText } from './text.ts';
 import { durationOrNull } from './time.ts';
 
-/** Everything but the ids, which the caller adds. `path` goes before field names in refusals ('' or 'runs[3].'). */
-export type RunRequest = Omit<RunDraft, 'runId' | 'known'>;
+/** What a request says; its ids, and what the store knows about what it names, come later. */
+export interface RunRequest extends Omit<RunDraft, 'runId' | 'known' | 'storedDependencies' | 'what'> {
+  readonly what: { readonly step: StepDefinition } | { readonly workflow: WorkflowRequest };
+}
 
+interface WorkflowRequest {
+  readonly name: string;
+  /** null: the newest. */
+  readonly version: number | null;
+}
+
+/** `path` goes before field names in refusals ('' or 'runs[3].'). */
 export function readScheduleRun(
   path: string,
   namespace: string,
@@ -33,93 +36,98 @@ export function readScheduleRun(
 ): RunRequest | Refusal {
   const missing = notYet(path, request);
   if (missing) return missing;
-  if (request.what.case !== 'step')
-    return refuseField('INVALID_FIELD', `${path}step`, 'a run needs a step or a workflow');
-  const definition = readStep(`${path}step.`, request.what.value, request, limits);
-  if (isRefusal(definition)) return definition;
   const runsOn = parseTags(`${path}runs_on`, request.runsOn, limits.runsOnMax, limits);
   if (isRefusal(runsOn)) return runsOn;
+  const what = readWhat(path, request, runsOn, limits);
+  if (isRefusal(what)) return what;
   const desired = readDesiredLabels(`${path}desired_labels`, request.desiredLabels, limits);
   if (isRefusal(desired)) return desired;
   const inputJson = readInput(path, request, limits);
   if (isRefusal(inputJson)) return inputJson;
   const metadata = readMetadata(`${path}metadata`, request.metadata, limits);
   if (isRefusal(metadata)) return metadata;
+  const placement = readPlacement(path, request, limits);
+  if (isRefusal(placement)) return placement;
   const badRequestId = checkText(`${path}request_id`, request.requestId, limits.valueBytesMax);
   if (badRequestId) return badRequestId;
   const priority = request.priority === WirePriority.UNSPECIFIED ? PRIORITY_DEFAULT : (request.priority as Priority);
-  const body = { definition, runsOn, desired, priority, inputJson, metadata };
+  const body = { what, runsOn, desired, priority, inputJson, metadata, ...placement, ...timeouts(request) };
   const requestDigest = request.requestId === '' ? '' : digest(JSON.stringify(body));
   return { namespace, ...body, requestId: request.requestId, requestDigest };
 }
 
 /** What the contract has and this version does not do yet is refused by name: silently ignored it would be a trap. */
 function notYet(path: string, request: ScheduleRunRequest): Refusal | null {
-  const step = request.what.case === 'step' ? request.what.value : undefined;
-  const asked: readonly (readonly [field: string, isAsked: boolean])[] = [
-    ['workflow', request.what.case === 'workflow'],
-    ['workflow_version', request.workflowVersion !== undefined],
-    ['sticky', request.sticky !== Sticky.UNSPECIFIED && request.sticky !== Sticky.NONE],
+  return refuseNotYet(path, [
     ['dedupe', request.dedupe],
     ['content_hash', request.contentHash !== ''],
     ['hash_exclude', request.hashExclude.length > 0],
-    ['depends_on_run_ids', request.dependsOnRunIds.length > 0],
-    ['concurrency', request.concurrency !== undefined],
-    ['pin_to_worker_id', request.pinToWorkerId !== ''],
-    ['step.device', step !== undefined && step.device !== DeviceKind.UNSPECIFIED],
-    ['step.no_device_fallback', step?.noDeviceFallback === true],
-    ['step.max_invalid_reports', step?.maxInvalidReports !== undefined],
-  ];
-  const field = asked.find(([, isAsked]) => isAsked)?.[0];
-  return field === undefined
-    ? null
-    : refuseField('NOT_IMPLEMENTED', `${path}${field}`, 'is not supported by this version');
+  ]);
 }
 
-function readStep(path: string, step: WireStep, request: ScheduleRunRequest, limits: Limits): StepDefinition | Refusal {
-  if (step.action === '')
-    return refuseField('INVALID_FIELD', `${path}action`, 'is empty: it names the handler the step needs');
-  const name = step.name === '' ? step.action : step.name;
-  const bad =
-    checkText(`${path}action`, step.action, limits.keyBytesMax) ?? checkText(`${path}name`, name, limits.keyBytesMax);
-  if (bad) return bad;
-  if (step.needs.length > 0) {
-    return refuseField(
-      'INVALID_FIELD',
-      `${path}needs`,
-      `"${step.needs[0]}" is not a step of this run, which has only one`,
-    );
+function readWhat(
+  path: string,
+  { what, workflowVersion }: ScheduleRunRequest,
+  runsOn: TagSet,
+  limits: Limits,
+): RunRequest['what'] | Refusal {
+  if (what.case === 'workflow') {
+    const bad = checkText(`${path}workflow`, what.value, limits.keyBytesMax);
+    return bad ?? { workflow: { name: what.value, version: workflowVersion ?? null } };
   }
-  const runsOn = parseTags(`${path}runs_on`, step.runsOn, limits.runsOnMax, limits);
-  if (isRefusal(runsOn)) return runsOn;
-  const desired = readDesiredLabels(`${path}desired_labels`, step.desiredLabels, limits);
-  if (isRefusal(desired)) return desired;
-  return {
-    name,
-    action: step.action,
-    runsOn,
-    desired,
-    scheduleTimeoutMs: durationOrNull(step.scheduleTimeout) ?? durationOrNull(request.scheduleTimeout),
-    executionTimeoutMs: positive(durationOrNull(step.executionTimeout) ?? durationOrNull(request.executionTimeout)),
-    progressTimeoutMs: positive(durationOrNull(step.progressTimeout)),
-    reconnectGraceMs: durationOrNull(step.reconnectGrace),
-    retry: readRetry(step.retry),
-  };
+  if (what.case !== 'step') return refuseField('INVALID_FIELD', `${path}step`, 'a run needs a step or a workflow');
+  if (workflowVersion !== undefined)
+    return refuseField('INVALID_FIELD', `${path}workflow_version`, 'is set, and the run is not of a workflow');
+  const step = readStep(`${path}step.`, what.value, limits);
+  if (isRefusal(step)) return step;
+  const [need] = step.needs;
+  if (need !== undefined) {
+    const problem = `"${need}" is not a step of this run, which has only one`;
+    return refuseField('INVALID_FIELD', `${path}step.needs`, problem);
+  }
+  const tags = new Set([...runsOn, ...step.runsOn]).size;
+  if (tags > limits.runsOnMax)
+    return refuseLimit(`${path}step.runs_on`, tags, limits.runsOnMax, "tags together with the run's");
+  return { step };
 }
 
-/** 0s means the same as unset: none. */
-function positive(ms: number | null): number | null {
-  return ms === 0 ? null : ms;
+/** Where and when it may go, besides tags and labels. */
+function readPlacement(
+  path: string,
+  request: ScheduleRunRequest,
+  limits: Limits,
+): Pick<RunRequest, 'sticky' | 'pinToWorkerId' | 'concurrency' | 'dependsOn'> | Refusal {
+  const badPin = checkText(`${path}pin_to_worker_id`, request.pinToWorkerId, limits.keyBytesMax);
+  if (badPin) return badPin;
+  const concurrency = readConcurrency(`${path}concurrency`, request.concurrency, limits);
+  if (isRefusal(concurrency)) return concurrency;
+  // An id has one spelling inside, and two that are accepted.
+  const dependsOn = [...new Set(request.dependsOnRunIds.map((runId) => runId.toLowerCase()))];
+  if (dependsOn.length > limits.dependenciesPerRunMax)
+    return refuseLimit(`${path}depends_on_run_ids`, dependsOn.length, limits.dependenciesPerRunMax, 'runs');
+  return { sticky: readSticky(request.sticky), pinToWorkerId: request.pinToWorkerId, concurrency, dependsOn };
 }
 
-function readRetry(retry: Retry | undefined): RetryPolicy {
-  if (retry === undefined) return RETRY_DEFAULT;
+const CONCURRENCY_LIMIT_DEFAULT = 1;
+
+function readConcurrency(
+  field: string,
+  concurrency: WireConcurrency | undefined,
+  limits: Limits,
+): Concurrency | null | Refusal {
+  if (concurrency === undefined) return null;
+  const { key, limit = CONCURRENCY_LIMIT_DEFAULT } = concurrency;
+  if (key === '') return refuseField('INVALID_FIELD', `${field}.key`, 'is empty');
+  const bad = checkText(`${field}.key`, key, limits.keyBytesMax);
+  if (bad) return bad;
+  if (limit < 1) return refuseField('INVALID_FIELD', `${field}.limit`, `${limit} is less than 1`);
+  return { key, limit };
+}
+
+function timeouts(request: ScheduleRunRequest): Pick<RunRequest, 'scheduleTimeoutMs' | 'executionTimeoutMs'> {
   return {
-    attemptsMax: retry.maxAttempts ?? RETRY_DEFAULT.attemptsMax,
-    initialBackoffMs: retry.initialBackoff ? durationMs(retry.initialBackoff) : RETRY_DEFAULT.initialBackoffMs,
-    backoffFactor: retry.backoffFactor ?? RETRY_DEFAULT.backoffFactor,
-    backoffMsMax: retry.maxBackoff ? durationMs(retry.maxBackoff) : RETRY_DEFAULT.backoffMsMax,
-    workerLossesMax: retry.maxWorkerLosses ?? RETRY_DEFAULT.workerLossesMax,
+    scheduleTimeoutMs: durationOrNull(request.scheduleTimeout),
+    executionTimeoutMs: positive(durationOrNull(request.executionTimeout)),
   };
 }
 

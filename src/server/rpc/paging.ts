@@ -13,9 +13,11 @@ export function writePageToken(list: string, after: string): string {
   return Buffer.from(JSON.stringify([list, after])).toString('base64url');
 }
 
-/** Places that tokens hold: a run's id, or a number that counts up. */
+/** Places that tokens hold: a run's id, a number that counts up, a name, or a place in the queue. */
 export const RUN_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 export const COUNT = /^[0-9]{1,15}$/;
+export const NAME = /^[^\u0000]+$/;
+export const QUEUE_PLACE = /^[1-4] [0-9]{1,15}$/;
 
 /** Where the page begins, or null for the first one. */
 export function readPageToken(token: string, list: string, place: RegExp): string | null {

@@ -1,40 +1,33 @@
-/** AdminService: runs. */
+/** AdminService: runs are submitted, and looked at. */
 import { type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
-import {
-  type AdminService,
-  CancelMode,
-  type ListRunsRequest,
-  type ScheduleRunRequest,
-} from '../../../gen/yardmaster/v1/admin_service_pb.ts';
-import type { Run } from '../../../gen/yardmaster/v1/run_pb.ts';
-import type { LogLevel } from '../../../gen/yardmaster/v1/worker_service_pb.ts';
-import { isRefusal, refuse, refuseField, refuseLimit } from '../../domain/refusal.ts';
+import type { AdminService, ListRunsRequest } from '../../../gen/yardmaster/v1/admin_service_pb.ts';
+import type { Priority, QueuePlace } from '../../domain/priority.ts';
+import { isRefusal, refuseField, refuseLimit } from '../../domain/refusal.ts';
 import { parseTags } from '../../domain/tags.ts';
 import type { RunDraft } from '../../engine/commands.ts';
-import type { RunView } from '../../engine/views.ts';
 import { listRuns, type RunFilter } from '../../store/queries/list_runs.ts';
-import { readCutBytes, readLogs, type StoredLine } from '../../store/queries/read_logs.ts';
-import { readRun } from '../../store/queries/read_run.ts';
-import { runStateFromWire, writeRun } from '../convert/run.ts';
-import { readMetadata, readScheduleRun } from '../convert/schedule.ts';
+import { runStateFromWire, writeListedRun, writeRun } from '../convert/run.ts';
+import { readMetadata } from '../convert/schedule.ts';
 import { checkText } from '../convert/text.ts';
-import { isPossibleTime, timestamp } from '../convert/time.ts';
+import { isPossibleTime } from '../convert/time.ts';
 import { accepted, RefusedError } from '../errors.ts';
 import type { Plane } from '../plane.ts';
+import { readDrafts } from './drafts.ts';
 import { checkNamespace } from './namespaces.ts';
-import { COUNT, pageSize, RUN_ID, readPageToken, writePageToken } from './paging.ts';
+import { pageSize, QUEUE_PLACE, RUN_ID, readPageToken, writePageToken } from './paging.ts';
 import type { Implementation } from './rpc.ts';
+import { answerNumberedRun, answerRun } from './stored_run.ts';
 
 export function runRpcs(plane: Plane): Implementation<typeof AdminService> {
   const { limits, reads } = plane;
   return {
     async scheduleRun(request, { namespace }) {
-      const [draft] = await drafts(plane, namespace, [{ path: '', request }]);
+      const [draft] = await readDrafts(plane, namespace, [{ path: '', request }]);
       const [scheduled] = await schedule(plane, [draft as RunDraft]);
       if (scheduled === undefined) throw new Error('a scheduled run has no answer');
       const { runId, view, alreadyScheduled } = scheduled;
       return {
-        run: view === null ? await storedRun(plane, namespace, runId) : writeRun(view),
+        run: view === null ? await answerRun(plane, namespace, runId) : writeRun(view),
         alreadyScheduled,
         warnings: scheduled.warnings.map(({ reason, message }) => ({ reason, message })),
       };
@@ -44,7 +37,7 @@ export function runRpcs(plane: Plane): Implementation<typeof AdminService> {
       if (runs.length > limits.batchRunsMax)
         throw new RefusedError(refuseLimit('runs', runs.length, limits.batchRunsMax, 'runs'));
       const numbered = runs.map((request, index) => ({ path: `runs[${index}].`, request }));
-      const scheduled = await schedule(plane, await drafts(plane, namespace, numbered));
+      const scheduled = await schedule(plane, await readDrafts(plane, namespace, numbered));
       return {
         runIds: scheduled.map(({ runId }) => runId),
         alreadyScheduledCount: scheduled.filter(({ alreadyScheduled }) => alreadyScheduled).length,
@@ -52,9 +45,16 @@ export function runRpcs(plane: Plane): Implementation<typeof AdminService> {
     },
 
     async getRun({ runId, workflow, number }, { namespace }) {
-      if (workflow !== '' || number !== 0n)
-        throw new RefusedError(refuseField('NOT_IMPLEMENTED', 'workflow', 'is not supported by this version'));
-      return { run: await storedRun(plane, namespace, runId) };
+      if (workflow === '') {
+        if (number !== 0n)
+          throw new RefusedError(refuseField('INVALID_FIELD', 'number', 'is of use only with workflow'));
+        return { run: await answerRun(plane, namespace, runId) };
+      }
+      const bad = checkText('workflow', workflow, limits.keyBytesMax);
+      if (bad) throw new RefusedError(bad);
+      if (number === 0n)
+        throw new RefusedError(refuseField('INVALID_FIELD', 'number', 'is not set; runs count from 1'));
+      return { run: await answerNumberedRun(plane, namespace, workflow, number) };
     },
 
     async listRuns(request, { namespace }) {
@@ -63,70 +63,24 @@ export function runRpcs(plane: Plane): Implementation<typeof AdminService> {
       const found = await listRuns(reads, { ...filterOf(plane, namespace, request), limit: size + 1 });
       const page = found.slice(0, size);
       return {
-        runs: page.map((run) => writeRun({ ...run, steps: run.steps.map((step) => ({ ...step, attempts: [] })) })),
+        runs: page.map(writeListedRun),
         nextPageToken: found.length > size ? writePageToken('runs', page.at(-1)?.runId ?? '') : '',
       };
     },
 
-    async cancelRun({ runId, mode, reason, stepName }, { namespace }) {
-      const bad = checkText('reason', reason, limits.payloadBytesMax);
-      if (bad) throw new RefusedError(bad);
-      const engineMode = mode === CancelMode.IF_PENDING ? 'IF_PENDING' : 'ANY';
-      const cancelled = await plane.submit({
-        kind: 'cancel_run',
-        namespace,
-        runId,
-        mode: engineMode,
-        reason,
-        stepName,
-      });
-      if (isRefusal(cancelled) && cancelled.refused === 'RUN_NOT_FOUND') await checkCancelled(plane, namespace, runId);
-      else accepted(cancelled);
-      return { run: await storedRun(plane, namespace, runId) };
-    },
-
-    async getStepLogs(request, { namespace }) {
-      const run = await findStored(plane, namespace, request.runId);
-      const step = request.stepName === '' ? run.steps[0] : run.steps.find(({ name }) => name === request.stepName);
-      if (step === undefined) {
-        throw new RefusedError(
-          refuse('STEP_NOT_FOUND', `step_name "${request.stepName}" is not a step of run ${run.runId}`, {
-            step_name: request.stepName,
-          }),
-        );
-      }
-      const size = pageSize(request.pageSize, limits);
-      const after = Number(readPageToken(request.pageToken, 'logs', COUNT) ?? 0);
-      const found = await readLogs(reads, run.runId, step.name, after, size + 1);
-      const page = found.slice(0, size);
+    async listEligibleRuns({ workerId, pageSize: asked, pageToken }, { namespace }) {
+      // A place says nothing about another worker's list.
+      const list = `eligible ${workerId}`;
+      const after = readQueuePlace(pageToken, list);
+      const limit = pageSize(asked, limits);
+      const command = { kind: 'list_eligible_runs', namespace, workerId, after, limit } as const;
+      const { runs, next } = accepted(await plane.submit(command));
       return {
-        lines: page.map(writeLine),
-        nextPageToken: found.length > size ? writePageToken('logs', String(page.at(-1)?.logId)) : '',
-        cutBytes: BigInt(await readCutBytes(reads, run.runId)),
+        runs: runs.map(writeListedRun),
+        nextPageToken: next === null ? '' : writePageToken(list, `${next.priority} ${next.readySequence}`),
       };
     },
   };
-}
-
-function writeLine({ number, attempt, lineMs, level, text }: StoredLine) {
-  return { number: BigInt(number), attempt, line: { time: timestamp(lineMs), level: level as LogLevel, text } };
-}
-
-interface Asked {
-  readonly path: string;
-  readonly request: ScheduleRunRequest;
-}
-
-/** Checked requests with ids, and with the runs that their request ids already have in the store. */
-async function drafts(plane: Plane, namespace: string, asked: readonly Asked[]): Promise<RunDraft[]> {
-  const read = asked.map(({ path, request }) => accepted(readScheduleRun(path, namespace, request, plane.limits)));
-  const requestIds = read.map(({ requestId }) => requestId).filter((requestId) => requestId !== '');
-  const known = await plane.findRequests(namespace, requestIds);
-  return read.map((request) => ({
-    ...request,
-    runId: plane.ids.orderedId(),
-    known: known.get(request.requestId) ?? null,
-  }));
 }
 
 async function schedule(plane: Plane, runs: readonly RunDraft[]) {
@@ -141,27 +95,11 @@ async function schedule(plane: Plane, runs: readonly RunDraft[]) {
   return accepted(result);
 }
 
-async function findStored(plane: Plane, namespace: string, runId: string): Promise<RunView> {
-  const run = RUN_ID.test(runId) ? await readRun(plane.reads, namespace, runId) : null;
-  if (run !== null) return run;
-  throw new RefusedError(
-    refuse('RUN_NOT_FOUND', `run_id "${runId}" does not exist in namespace "${namespace}"`, { run_id: runId }),
-  );
-}
-
-/** Only ended runs leave memory; as there, a cancelled one may be cancelled again and another one may not. */
-async function checkCancelled(plane: Plane, namespace: string, runId: string): Promise<void> {
-  const { state } = await findStored(plane, namespace, runId);
-  if (state === 'CANCELLED') return;
-  throw new RefusedError(refuse('STEP_STATE', `run ${runId} has ended: ${state}`, { run_id: runId, state }));
-}
-
-/** As stored, with the progress that only memory has. */
-async function storedRun(plane: Plane, namespace: string, runId: string): Promise<Run> {
-  const run = await findStored(plane, namespace, runId);
-  const live = accepted(await plane.submit({ kind: 'read_progress', runId: run.runId }));
-  const steps = run.steps.map((step) => ({ ...step, progress: live.get(step.name) ?? step.progress }));
-  return writeRun({ ...run, steps });
+function readQueuePlace(token: string, list: string): QueuePlace | null {
+  const place = readPageToken(token, list, QUEUE_PLACE);
+  if (place === null) return null;
+  const [priority, readySequence] = place.split(' ').map(Number);
+  return { priority: priority as Priority, readySequence: Number(readySequence) };
 }
 
 function boundOf(field: string, time: Timestamp | undefined): number | null {
@@ -174,11 +112,11 @@ function boundOf(field: string, time: Timestamp | undefined): number | null {
 }
 
 function filterOf(plane: Plane, namespace: string, request: ListRunsRequest): Omit<RunFilter, 'limit'> {
-  if (request.workflow !== '')
-    throw new RefusedError(refuseField('NOT_IMPLEMENTED', 'workflow', 'is not supported by this version'));
   const { limits } = plane;
-  const badAction = checkText('action', request.action, limits.keyBytesMax);
-  if (badAction) throw new RefusedError(badAction);
+  const bad =
+    checkText('workflow', request.workflow, limits.keyBytesMax) ??
+    checkText('action', request.action, limits.keyBytesMax);
+  if (bad) throw new RefusedError(bad);
   const states = request.states.map((state, index) => {
     const name = runStateFromWire(state);
     if (name === undefined)
@@ -189,6 +127,7 @@ function filterOf(plane: Plane, namespace: string, request: ListRunsRequest): Om
     namespace,
     states,
     anyState: request.anyState,
+    workflow: request.workflow,
     action: request.action,
     runsOn: accepted(parseTags('runs_on', request.runsOn, limits.runsOnMax, limits)),
     metadata: accepted(readMetadata('metadata', request.metadata, limits)),

@@ -18,18 +18,22 @@ import type { Effect, Offer } from '../../engine/effects.ts';
 import { writeLabels } from '../convert/labels.ts';
 import { duration } from '../convert/time.ts';
 import { bounded, statusCode } from '../errors.ts';
+import type { StepInput } from '../inputs.ts';
 import type { Order } from './outgoing.ts';
 
-export function runStepOrder(offer: Offer, inputJson: string): Order {
-  const { assignmentId, runId, stepId, stepName, action, attempt, executionTimeoutMs } = offer;
+export function runStepOrder(offer: Offer, { inputJson, runInputJson }: StepInput): Order {
+  const { assignmentId, runId, workflow, stepId, stepName, action, attempt, executionTimeoutMs } = offer;
   const value = create(RunStepSchema, {
     assignmentId,
     runId,
+    runNumber: BigInt(offer.runNumber),
+    workflow,
     stepId,
     stepName,
     action,
     attempt,
     inputJson,
+    runInputJson,
     labelsRevision: BigInt(offer.labelsRevision),
     ...(executionTimeoutMs === null ? {} : { executionTimeout: duration(executionTimeoutMs) }),
     metadata: { ...offer.metadata },

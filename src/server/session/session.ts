@@ -128,12 +128,12 @@ export function createSession({ plane, namespace, transport }: SessionOptions): 
     const { assignmentId } = offer;
     // The accept deadline counts from here, not from the decision: a slow commit is not the worker's fault.
     const handedOver = () => plane.decide({ kind: 'handed_over', connection, assignmentId }, () => {});
-    const inputJson = plane.payloads.get(offer.runId);
-    if (inputJson !== undefined) {
-      outgoing.push(runStepOrder(offer, inputJson), handedOver);
+    const held = plane.inputs.held(offer);
+    if (held !== null) {
+      outgoing.push(runStepOrder(offer, held), handedOver);
       return;
     }
-    const order = plane.readInput(offer.runId).then((stored) => runStepOrder(offer, stored));
+    const order = plane.inputs.read(offer).then((input) => runStepOrder(offer, input));
     outgoing.pushLater(order, handedOver);
   }
 

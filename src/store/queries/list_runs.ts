@@ -7,7 +7,9 @@ export interface RunFilter {
   /** Empty: those that have not ended. */
   readonly states: readonly string[];
   readonly anyState: boolean;
-  /** Empty: every action. */
+  /** Empty: of any, or none. */
+  readonly workflow: string;
+  /** Runs with a step of this action; empty: of any. */
   readonly action: string;
   /** Runs that ask for all of these tags. */
   readonly runsOn: readonly string[];
@@ -21,14 +23,15 @@ export interface RunFilter {
   readonly limit: number;
 }
 
-/** A page of runs without payloads and attempts. Run ids are in order of creation, so pages are stable under inserts. */
+/** A page of runs with their steps, without payloads and attempts. Run ids are in order of creation, so pages are stable under inserts. */
 export async function listRuns(sql: Sql, filter: RunFilter): Promise<RunView[]> {
   const after = filter.oldestFirst ? sql`run_id > ${filter.afterRunId}` : sql`run_id < ${filter.afterRunId}`;
   const rows = await sql<RunRow[]>`
-    SELECT ${runColumns(sql, false)} FROM runs
+    SELECT ${runColumns(sql)} FROM runs
     WHERE namespace = ${filter.namespace}
       ${stateClause(sql, filter)}
-      ${filter.action === '' ? sql`` : sql`AND action = ${filter.action}`}
+      ${filter.workflow === '' ? sql`` : sql`AND workflow = ${filter.workflow}`}
+      ${actionClause(sql, filter)}
       ${filter.runsOn.length === 0 ? sql`` : sql`AND runs_on::jsonb @> ${JSON.stringify(filter.runsOn)}::text::jsonb`}
       ${Object.keys(filter.metadata).length === 0 ? sql`` : sql`AND metadata::jsonb @> ${JSON.stringify(filter.metadata)}::text::jsonb`}
       ${filter.createMsFrom === null ? sql`` : sql`AND create_time >= to_timestamp(${filter.createMsFrom / 1000}::float8)`}
@@ -36,11 +39,17 @@ export async function listRuns(sql: Sql, filter: RunFilter): Promise<RunView[]> 
       ${filter.afterRunId === null ? sql`` : sql`AND ${after}`}
     ORDER BY run_id ${filter.oldestFirst ? sql`ASC` : sql`DESC`}
     LIMIT ${filter.limit}`;
-  return rows.map((row) => viewOfRow(row, []));
+  return rows.map((row) => viewOfRow(row, null));
 }
 
 function stateClause(sql: Sql, filter: RunFilter) {
   if (filter.anyState) return sql``;
   if (filter.states.length === 0) return sql`AND end_time IS NULL`;
   return sql`AND state = ANY(ARRAY(SELECT json_array_elements_text(${JSON.stringify(filter.states)}::text::json)))`;
+}
+
+function actionClause(sql: Sql, { action }: RunFilter) {
+  if (action === '') return sql``;
+  return sql`AND (action = ${action} OR action IS NULL AND EXISTS (
+    SELECT 1 FROM steps WHERE steps.run_id = runs.run_id AND steps.action = ${action}))`;
 }

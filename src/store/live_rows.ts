@@ -1,0 +1,40 @@
+/** Columns of the rows that the engine goes on from, as it wants to have them: numbers as numbers, times in milliseconds. */
+import type { Sql } from 'postgres';
+
+/** Columns of LiveRunRow, of `runs`. */
+export function liveRunColumns(sql: Sql) {
+  return sql`run_id, namespace, workflow, workflow_version, number::float8 AS number, action, step_name, sticky, concurrency,
+    depends_on, definition, runs_on, metadata, request_id, request_digest, revision::float8 AS revision, priority, state,
+    pinned_worker_id, kept_pin_worker_id, ${ms(sql, 'create')}, ${ms(sql, 'start')}, ${stepColumns(sql)}`;
+}
+
+/** Columns of LiveStepRow, of `steps`. */
+export function liveStepColumns(sql: Sql) {
+  return sql`steps.run_id, step_id, name, place, end_sequence::float8 AS end_sequence, ${stepColumns(sql, sql`steps.`)}`;
+}
+
+/**
+ * What a step has, wherever it is. A row from before a column was added has null there: then nothing had been retried,
+ * nothing but a backoff blocked a step, and an assignment that had ended unaccepted left no trace.
+ */
+function stepColumns(sql: Sql, of = sql``) {
+  return sql`${of}step_state, ${of}ready_sequence::float8 AS ready_sequence, ${of}failures, ${of}losses, ${of}started,
+    coalesce(${of}blocked_on, CASE WHEN ${of}step_state = 'BLOCKED' THEN 'BACKING_OFF' END) AS blocked_on,
+    CASE WHEN ${of}failures IS NOT NULL THEN coalesce(${of}attempt_base, 0) END AS attempt_base,
+    coalesce(${of}assigned_once, ${of}started OR ${of}assignment_id IS NOT NULL) AS assigned_once,
+    ${of}assignment_id, ${of}assignment_number, ${of}worker_id, ${of}worker_name,
+    ${of}labels_revision::float8 AS labels_revision, ${ms(sql, 'assign', of)}, ${ms(sql, 'accept', of)},
+    ${ms(sql, 'ready', of)}, extract(epoch FROM ${of}schedule_deadline)::float8 * 1000 AS schedule_deadline_ms,
+    ${ms(sql, 'end', of)}, ${of}cancel_reason, ${of}progress, ${of}failure,
+    coalesce(octet_length(${of}output), 0) AS output_bytes`;
+}
+
+/** Columns of WorkflowRow, of `workflows`. */
+export function workflowColumns(sql: Sql) {
+  return sql`workflows.namespace, workflows.name, version, definition, source, ${ms(sql, 'create')}`;
+}
+
+/** `<name>_time` as milliseconds since the epoch, `<name>_ms`. */
+export function ms(sql: Sql, name: string, of = sql``) {
+  return sql`extract(epoch FROM ${of}${sql(`${name}_time`)})::float8 * 1000 AS ${sql(`${name}_ms`)}`;
+}
