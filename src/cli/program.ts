@@ -4,6 +4,7 @@ import { agentCommand } from './agent/command.ts';
 import { cancelCommand } from './commands/cancel.ts';
 import { drainCommand, resumeCommand } from './commands/drain.ts';
 import { logsCommand } from './commands/logs.ts';
+import { namespacesCommand } from './commands/namespaces.ts';
 import { queueCommand } from './commands/queue.ts';
 import { registerCommand } from './commands/register.ts';
 import { runCommand } from './commands/run.ts';
@@ -92,6 +93,7 @@ function programOf(cli: Cli): Command {
     resumeCommand(cli),
     queueCommand(cli),
     workflowCommand(cli),
+    namespacesCommand(cli),
   ];
   for (const command of commands) program.addCommand(inheriting(command, program));
   return program;

@@ -1,8 +1,11 @@
 /** Everything that can be asked of the engine, as data: [what it takes, what it answers]. */
+import type { Demand } from '../domain/demand.ts';
+import type { Explanation, SeenReport, Standing } from '../domain/explain.ts';
 import type { DesiredLabel, LabelPatch, Labels } from '../domain/labels.ts';
 import type { Priority, QueuePlace } from '../domain/priority.ts';
 import type { Reason } from '../domain/reasons.ts';
 import type { RunState } from '../domain/run.ts';
+import type { StepState } from '../domain/step.ts';
 import type { Sticky } from '../domain/sticky.ts';
 import type { MatchMode, TagSet } from '../domain/tags.ts';
 import type { LiveRunRow, LiveStepRow, WorkflowRow } from './rows.ts';
@@ -65,6 +68,22 @@ export interface LiveStep {
   readonly progress: Progress | null;
   readonly blockedReason: string;
 }
+
+/** A step that somebody has, or one that is to be seen against every worker. */
+export type ExplainedStep =
+  | {
+      readonly state: StepState;
+      readonly placed: Explanation;
+      /** False: memory does not know why any more, the store may. */
+      readonly isRecorded: boolean;
+    }
+  | {
+      readonly state: StepState;
+      readonly standing: Standing;
+      readonly demand: Demand;
+      /** Equal for steps that see every worker alike; null: like no other. */
+      readonly sharedKey: string | null;
+    };
 
 export interface ScheduledRun {
   readonly runId: string;
@@ -186,6 +205,24 @@ interface CommandTable {
       readonly limit: number;
     },
     { readonly runs: readonly RunView[]; readonly next: QueuePlace | null },
+  ];
+  /** The steps of a run that is in memory. */
+  explain_run: [
+    { readonly namespace: string; readonly runId: string },
+    readonly { readonly name: string; readonly ended: boolean }[],
+  ];
+  /** null: the step has ended, and the store tells. */
+  explain_step: [{ readonly runId: string; readonly stepName: string }, ExplainedStep | null];
+  /** How the step sees the workers after the one of this number (0: from the first), at most so many at once. */
+  explain_slice: [
+    {
+      readonly runId: string;
+      readonly stepName: string;
+      readonly demand: Demand;
+      readonly after: number;
+      readonly limit: number;
+    },
+    { readonly reports: readonly SeenReport[]; readonly next: number | null },
   ];
   read_progress: [{ readonly runId: string }, ReadonlyMap<string, LiveStep>];
   read_queue_depth: [{ readonly namespace: string; readonly actions: readonly string[] }, ReadonlyMap<string, number>];

@@ -8,6 +8,7 @@ import { tick } from './due.ts';
 import { updateRun } from './edit.ts';
 import type { Effect } from './effects.ts';
 import { listEligibleRuns } from './eligible.ts';
+import { explainRun, explainSlice, explainStep } from './explain.ts';
 import {
   acceptStep,
   confirmCancel,
@@ -76,6 +77,9 @@ const HANDLERS: { readonly [K in CommandKind]: Handler<K> } = {
   update_run: updateRun,
   retry_run: retryRun,
   list_eligible_runs: (state, _turn, command) => listEligibleRuns(state, command),
+  explain_run: (state, _turn, command) => explainRun(state, command),
+  explain_step: explainStep,
+  explain_slice: explainSlice,
   read_progress: (state, _turn, command) => readProgress(state, command),
   read_queue_depth: (state, _turn, command) => readQueueDepth(state, command),
   open_session: openSession,

@@ -1,4 +1,5 @@
 /** One command under way: what it may use, what it has changed, and who has to be matched before it is over. */
+import type { Explanation } from '../domain/explain.ts';
 import type { Effect } from './effects.ts';
 import type { AttemptRow, WorkflowRow } from './rows.ts';
 import type {
@@ -53,6 +54,8 @@ export interface Turn {
   readonly freedKeys: Set<ConcurrencyRecord>;
   /** Of those, the held step that was let out to compete for the place. */
   readonly offeredHeld: Map<ConcurrencyRecord, StepRecord>;
+  /** Found in this turn for steps that wait, by the key of their demand. */
+  readonly explanations: Map<string, Explanation>;
   /** Ended in this turn; those that depend on them have not been told yet. */
   readonly endedRuns: RunRecord[];
 }
@@ -67,6 +70,7 @@ export function createTurn(nowMs: number, ids: Ids): Turn {
     openedDemands: new Set(),
     freedKeys: new Set(),
     offeredHeld: new Map(),
+    explanations: new Map(),
     endedRuns: [],
   };
 }

@@ -228,7 +228,8 @@ export function blockedReason(step: StepRecord): string {
   }
 }
 
-function openNeedsOf(step: StepRecord): string[] {
+/** Names of the steps it takes outputs of that have not succeeded yet. */
+export function openNeedsOf(step: StepRecord): string[] {
   const needs = step.run.workflow?.graph.needs[step.index] ?? [];
   return needs
     .map((place) => step.run.steps[place] as StepRecord)

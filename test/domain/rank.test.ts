@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { DesiredLabel } from '../../src/domain/labels.ts';
 import { compareRanks, type Rank, type RankedWorker, rankOf } from '../../src/domain/rank.ts';
+import type { Pin } from '../../src/domain/sticky.ts';
 
 interface Options {
   labels?: string[];
@@ -14,6 +15,8 @@ interface Options {
 
 function worker({ labels = [], tags = [], used = 0, slots = 4, last = 0, number = 1 }: Options = {}): RankedWorker {
   return {
+    workerId: `worker-${number}`,
+    name: `worker ${number}`,
     namespace: 'default',
     tags: new Set(tags),
     labels: new Map(labels.map((key) => [key, 1])),
@@ -23,6 +26,7 @@ function worker({ labels = [], tags = [], used = 0, slots = 4, last = 0, number 
     draining: false,
     notReadyReason: null,
     lastAssignSequence: last,
+    lastAssignMs: null,
     workerNumber: number,
   };
 }
@@ -32,8 +36,13 @@ function optional(key: string, weight: number): DesiredLabel {
 }
 
 /** Names of the workers, best first. */
-function order(workers: Record<string, RankedWorker>, desired: DesiredLabel[], runsOn: string[] = []): string[] {
-  const demand = { namespace: 'default', action: 'build', runsOn, desired, pin: null };
+function order(
+  workers: Record<string, RankedWorker>,
+  desired: DesiredLabel[],
+  runsOn: string[] = [],
+  pin: Pin | null = null,
+): string[] {
+  const demand = { namespace: 'default', action: 'build', runsOn, desired, pin };
   const ranked = Object.entries(workers).map(([name, one]) => ({ name, rank: rankOf(one, demand) }));
   return ranked.sort((a, b) => compareRanks(a.rank, b.rank)).map(({ name }) => name);
 }
@@ -51,6 +60,13 @@ describe('rank', () => {
     expect(
       order({ sum: worker({ labels: ['a', 'b'] }), single: worker({ labels: ['big'], number: 2 }) }, desired),
     ).toEqual(['single', 'sum']);
+  });
+
+  it('prefers the worker of a SOFT pin to any weight', () => {
+    const workers = { weighty: worker({ labels: ['big'] }), pinned: worker({ used: 3, last: 9, number: 2 }) };
+    const pin = { workerId: 'worker-2', workerName: 'worker 2', hard: false };
+    expect(order(workers, desired, [], pin)).toEqual(['pinned', 'weighty']);
+    expect(order(workers, desired, [], { ...pin, workerId: 'worker-3' })).toEqual(['weighty', 'pinned']);
   });
 
   it('breaks a tie of the highest by the sum', () => {
@@ -106,11 +122,13 @@ describe('rank', () => {
 
   it('orders any ranks totally', () => {
     const rank: fc.Arbitrary<Rank> = fc.record({
+      sticky: fc.boolean(),
       highestWeight: fc.integer({ min: -2, max: 2 }),
       weightSum: fc.integer({ min: -2, max: 2 }),
       tagsCover: fc.boolean(),
       slotsShareUsed: fc.constantFrom(0, 0.5, 1),
       lastAssignSequence: fc.integer({ min: 0, max: 2 }),
+      lastAssignMs: fc.constant(null),
       workerNumber: fc.integer({ min: 1, max: 3 }),
     });
     const sign = (a: Rank, b: Rank) => Math.sign(compareRanks(a, b));

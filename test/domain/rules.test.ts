@@ -118,6 +118,8 @@ describe('refusals', () => {
 
 describe('feasibility', () => {
   const worker: WorkerFacts = {
+    workerId: 'worker-1',
+    name: 'alpha',
     namespace: 'default',
     tags: new Set(['gpu']),
     labels: new Map<string, string | number>([
@@ -130,7 +132,13 @@ describe('feasibility', () => {
     draining: false,
     notReadyReason: null,
   };
-  const demand: Demand = { namespace: 'default', action: 'build', runsOn: ['gpu'], desired: [desire('zone', 'a')], pin: null };
+  const demand: Demand = {
+    namespace: 'default',
+    action: 'build',
+    runsOn: ['gpu'],
+    desired: [desire('zone', 'a')],
+    pin: null,
+  };
 
   it('holds when every clause does', () => {
     expect(suits(worker, demand, 'LEGACY')).toBe(true);
@@ -143,6 +151,7 @@ describe('feasibility', () => {
     ['namespace', {}, { namespace: 'other' }],
     ['tags', {}, { runsOn: ['a100'] }],
     ['label', {}, { desired: [desire('memory', 256, { comparator: 'GREATER_THAN' })] }],
+    ['the HARD pin of another', {}, { pin: { workerId: 'worker-2', workerName: 'beta', hard: true } }],
     ['a required label of an untagged worker', { tags: new Set() }, { desired: [desire('zone', 'b')] }],
   ])('fails for %s', (_what, facts, asks) => {
     expect(suits({ ...worker, ...facts }, { ...demand, ...asks }, 'LEGACY')).toBe(false);
@@ -152,6 +161,26 @@ describe('feasibility', () => {
     expect(
       suits(worker, { ...demand, desired: [desire('zone', 'b', { required: false, weight: -100 })] }, 'LEGACY'),
     ).toBe(true);
+  });
+
+  it('never fails for a SOFT pin, nor for its own', () => {
+    for (const pin of [
+      { workerId: 'worker-2', workerName: 'beta', hard: false },
+      { workerId: 'worker-1', workerName: 'alpha', hard: true },
+    ]) {
+      expect(suits(worker, { ...demand, pin }, 'LEGACY')).toBe(true);
+      expect(failedClauses(worker, { ...demand, pin }, 'LEGACY', false)).toEqual([]);
+    }
+  });
+
+  it('shows a HARD pin with both workers, also when they share a name', () => {
+    const pin = { workerId: 'worker-2', workerName: 'beta', hard: true };
+    expect(failedClauses(worker, { ...demand, pin }, 'LEGACY', false)).toEqual([
+      { clause: 'STICKY', key: '', has: 'alpha', needs: 'beta' },
+    ]);
+    expect(failedClauses(worker, { ...demand, pin: { ...pin, workerName: 'alpha' } }, 'LEGACY', false)).toEqual([
+      { clause: 'STICKY', key: '', has: 'another worker named alpha', needs: 'alpha' },
+    ]);
   });
 
   it('lists every clause that fails, with both values', () => {
@@ -199,9 +228,11 @@ describe('feasibility', () => {
         facts,
         fc.constantFrom<'LEGACY' | 'STRICT'>('LEGACY', 'STRICT'),
         fc.constantFrom(127, 128),
-        (some, mode, memory) => {
+        fc.constantFrom(null, 'worker-1', 'worker-2'),
+        (some, mode, memory, pinned) => {
           const one = { ...worker, ...some };
-          const asks = { ...demand, desired: [desire('memory', memory, { comparator: 'GREATER_THAN_OR_EQUAL' })] };
+          const pin = pinned === null ? null : { workerId: pinned, workerName: pinned, hard: true };
+          const asks = { ...demand, pin, desired: [desire('memory', memory, { comparator: 'GREATER_THAN_OR_EQUAL' })] };
           expect(failedClauses(one, asks, mode, false).length === 0).toBe(suits(one, asks, mode) && isOpen(one));
         },
       ),

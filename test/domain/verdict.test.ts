@@ -6,6 +6,8 @@ const demand = { namespace: 'default', action: 'train', runsOn: ['gpu'], desired
 
 function worker(facts: Partial<WorkerFacts> = {}): WorkerFacts {
   return {
+    workerId: 'worker-1',
+    name: 'alpha',
     namespace: 'default',
     tags: new Set(['gpu']),
     labels: new Map(),

@@ -1,6 +1,6 @@
 /** What a run costs the database: versions of its row, and whether they stay on their page. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { draftOf } from '../support/engine.ts';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { definitionOf, draftOf } from '../support/engine.ts';
 import { aMoment, openTestStore, type TestStore, WAIT } from '../support/store.ts';
 
 let store: TestStore;
@@ -126,5 +126,50 @@ describe('a run of one step', () => {
     // All of them, on a quiet server. What other tests have under way keeps dead versions from being cleaned away, and a
     // page has room for somewhat more than half of its rows a second time.
     expect(counts.hot / counts.updated).toBeGreaterThan(0.5);
+  });
+});
+
+describe('a run of several steps', () => {
+  const NAMES = ['first', 'second', 'third'];
+
+  async function oneRun(): Promise<void> {
+    const plane = await store.plane();
+    const { connection, effects } = await plane.worker('chain', { actions: ['chain'] });
+    const steps = NAMES.map((name, place) =>
+      definitionOf({ name, action: 'chain', needs: NAMES.slice(Math.max(0, place - 1), place) }),
+    );
+    await plane.take({
+      kind: 'put_workflow',
+      namespace: 'default',
+      name: 'chain',
+      steps,
+      sticky: 'NONE',
+      source: '[]',
+    });
+    const draft = draftOf(plane.ids.orderedId(), { workflow: 'chain' });
+    await plane.take({ kind: 'schedule_runs', runs: [draft] });
+    for (const name of NAMES) {
+      const assignmentId = await vi.waitFor(() => {
+        const offers = effects.flatMap((effect) => (effect.kind === 'run_step' ? [effect.offer] : []));
+        const offer = offers.find(({ runId, stepName }) => runId === draft.runId && stepName === name);
+        if (offer === undefined) throw new Error(`step ${name} was not offered`);
+        return offer.assignmentId;
+      }, WAIT);
+      await plane.fact({ kind: 'accept_step', connection, assignmentId });
+      await plane.fact({ kind: 'succeed_step', connection, assignmentId, outputJson: 'null' });
+    }
+    await plane.stop();
+  }
+
+  it('every change of a step stays on its page: nothing that changes is in an index', async () => {
+    const counts = await during('steps', oneRun);
+    expect(counts.inserted).toBe(3);
+    // Accepted and ended; the later ones were assigned before, with the end of the one before them.
+    expect(counts.updated).toBe(8);
+    expect(counts.hot).toBe(8);
+  });
+
+  it('and so does the count of the runs of its workflow', async () => {
+    expect(await during('workflow_names', oneRun)).toEqual({ inserted: 0, updated: 2, hot: 2 });
   });
 });

@@ -65,7 +65,7 @@ async function succeed(runId: string, stepName: string, outputJson: string): Pro
 const failure = { reason: 'APPLICATION', type: 'Error', message: 'it broke', stack: 'here', retryable: false } as const;
 const chain: WorkflowStep[] = [{ name: 'first' }, { name: 'second', action: 'pack', needs: ['first'] }];
 
-/** Keeps the assertion on what is asked, and off what the engine decides elsewhere. */
+/** A run that is there. */
 async function read(key: Parameters<typeof readRun>[2]): Promise<RunView> {
   const view = await readRun(plane.reads, 'default', key);
   if (view === null) throw new Error('the run is not stored');
@@ -106,7 +106,7 @@ describe('one run', () => {
           action: 'pack',
           state: 'RUNNING',
           outputJson: '',
-          attempts: [{ outcome: '', ...assigned(second) }],
+          attempts: [{ outcome: '', assignmentId: second.assignmentId }],
         },
       ],
     });
@@ -163,17 +163,12 @@ describe('one run', () => {
   });
 
   it('with why each worker was chosen, where that was recorded', async () => {
-    const other = await plane.worker('beta', { actions: ['choice'] });
+    await plane.worker('beta', { actions: ['choice'] });
     await plane.worker('gamma', { actions: ['choice'] });
     const runId = await run({ action: 'choice' });
-    const stored = await read(runId);
-    const why = stored.steps[0]?.attempts[0]?.why;
-    expect(why?.verdict).toBe('ASSIGNED');
-    expect(other.effects.length).toBeLessThanOrEqual(2);
+    expect((await read(runId)).steps[0]?.attempts[0]?.why?.verdict).toBe('ASSIGNED');
   });
 });
-
-const assigned = ({ assignmentId }: { assignmentId: string }) => ({ assignmentId });
 
 describe('a list', () => {
   const filter: RunFilter = {

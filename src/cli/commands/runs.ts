@@ -1,4 +1,4 @@
-/** `yardmaster runs`: a list. */
+/** `yardmaster runs`: a list; and what can be done with the runs in it. */
 import { Command, Option } from 'commander';
 import { ListRunsResponseSchema } from '../../../gen/yardmaster/v1/admin_service_pb.ts';
 import { RunStateSchema } from '../../../gen/yardmaster/v1/run_pb.ts';
@@ -8,10 +8,13 @@ import { namesOf, numberOf } from '../parse/names.ts';
 import { integerFrom } from '../parse/number.ts';
 import { runsTable } from '../show/run.ts';
 import { type Cli, printJson, remote } from '../yard.ts';
+import { eligibleCommand } from './eligible.ts';
+import { retryCommand, updateCommand } from './run_changes.ts';
 
 interface Options {
   readonly state?: readonly string[];
   readonly all?: boolean;
+  readonly workflow?: string;
   readonly action?: string;
   readonly limit: number;
   readonly oldestFirst?: boolean;
@@ -21,12 +24,23 @@ const LIMIT_DEFAULT = 100;
 /** They are held in memory, all of them. */
 const LIMIT_MAX = 100_000;
 
+/** Without a further word it lists. */
 export function runsCommand(cli: Cli): Command {
-  const states = new Option('--state <state...>', 'in one of these states').choices(namesOf(RunStateSchema));
   return new Command('runs')
+    .description('list runs, and change what waits or has ended')
+    .addCommand(listCommand(cli), { isDefault: true })
+    .addCommand(eligibleCommand(cli))
+    .addCommand(updateCommand(cli))
+    .addCommand(retryCommand(cli));
+}
+
+function listCommand(cli: Cli): Command {
+  const states = new Option('--state <state...>', 'in one of these states').choices(namesOf(RunStateSchema));
+  return new Command('list')
     .description('list runs: those that have not ended, unless told otherwise')
     .addOption(states.conflicts('all'))
     .option('--all', 'ended ones too')
+    .option('--workflow <name>', 'of this workflow')
     .option('--action <action>', 'with a step of this action')
     .option('--limit <count>', 'at most so many', integerFrom(1, LIMIT_MAX), LIMIT_DEFAULT)
     .option('--oldest-first', 'the oldest first; otherwise the newest')
@@ -35,6 +49,7 @@ export function runsCommand(cli: Cli): Command {
         const filter = {
           states: (options.state ?? []).map((name) => numberOf(RunStateSchema, name)),
           anyState: options.all === true,
+          workflow: options.workflow ?? '',
           action: options.action ?? '',
           oldestFirst: options.oldestFirst === true,
         };

@@ -6,7 +6,7 @@ import {
   type ScheduleRunRequestSchema,
   ScheduleRunResponseSchema,
 } from '../../../gen/yardmaster/v1/admin_service_pb.ts';
-import { type DesiredLabel, PrioritySchema, RunState } from '../../../gen/yardmaster/v1/run_pb.ts';
+import { type DesiredLabel, PrioritySchema, RunState, StickySchema } from '../../../gen/yardmaster/v1/run_pb.ts';
 import { EXIT, type ExitCode } from '../exit.ts';
 import { UsageError } from '../failure.ts';
 import { followRun, printEvent } from '../follow/run.ts';
@@ -18,11 +18,18 @@ import { addLabel, addWish } from '../parse/label.ts';
 import { namesOf, numberOf } from '../parse/names.ts';
 import { integerFrom, UINT32_MAX } from '../parse/number.ts';
 import { readSource } from '../parse/source.ts';
-import { addTag } from '../parse/tags.ts';
+import { addRunId, addTag } from '../parse/tags.ts';
+import { workerIdOf } from '../worker_id.ts';
 import { type Cli, printJson, printJsonLine, printWarnings, remote, type Yard } from '../yard.ts';
 
 interface Options {
   readonly workflow?: string;
+  readonly workflowVersion?: number;
+  readonly sticky?: string;
+  readonly pin?: string;
+  readonly dependsOn?: readonly string[];
+  readonly concurrencyKey?: string;
+  readonly concurrencyLimit?: number;
   readonly input?: string;
   readonly inputFile?: string;
   readonly runsOn?: readonly string[];
@@ -41,6 +48,7 @@ const EXAMPLES = `
 Examples:
   yardmaster schedule train --runs-on gpu --label 'memory>256' --input '{"file":"a.tar"}' --follow
   yardmaster schedule chat --prefer model=mistral:50 'zone in eu,us:10' --priority high
+  yardmaster schedule --workflow train --sticky hard --concurrency-key dataset-7
   yardmaster schedule import --input-file - --request-id import-2026-01 < order.json
 
 Conditions: key=value, !=, >, >=, <, <=; key in a,b; key not in a,b; key exists; !key. Numbers are compared as numbers,
@@ -51,12 +59,22 @@ export function scheduleCommand(cli: Cli): Command {
     .description('submit a run of one action, or of a workflow')
     .argument('[action]', 'name of the action')
     .option('--workflow <name>', 'run this workflow instead of an action')
+    .option('--workflow-version <number>', 'of this version (the newest)', integerFrom(1, UINT32_MAX))
     .addOption(new Option('--input <json>', 'the input as JSON; - reads it from standard input').conflicts('inputFile'))
     .option('--input-file <file>', 'the input as a file of JSON; - for standard input')
     .option('--runs-on <tag...>', 'tags a worker must have', addTag)
     .option('--label <condition...>', 'conditions on labels a worker must meet', addLabel)
     .option('--prefer <condition...>', 'conditions that only rank, with a weight behind a colon (100)', addWish)
     .addOption(new Option('--priority <priority>', 'what goes first (mid)').choices(namesOf(PrioritySchema)))
+    .addOption(
+      new Option('--sticky <mode>', "how strongly its steps stay on one worker (the workflow's)").choices(
+        namesOf(StickySchema),
+      ),
+    )
+    .option('--pin <worker>', 'name or id of the worker it is pinned to from the start; --sticky says how strongly')
+    .option('--depends-on <run...>', 'ids of runs that have to succeed first', addRunId)
+    .option('--concurrency-key <key>', 'runs with the same key share a limit')
+    .option('--concurrency-limit <count>', 'runs of the key that are live together (1)', integerFrom(1, UINT32_MAX))
     .option('--schedule-timeout <duration>', 'longest wait for a worker; 0 waits for ever', parseDuration)
     .option('--execution-timeout <duration>', 'longest run of one attempt', parseDuration)
     .option('--max-attempts <count>', 'attempts in all (1)', integerFrom(1, UINT32_MAX))
@@ -66,7 +84,7 @@ export function scheduleCommand(cli: Cli): Command {
     .addHelpText('after', EXAMPLES)
     .action((action: string | undefined, options: Options, self: Command) =>
       remote(cli, self, async (yard) =>
-        schedule(yard, await requestOf(cli.io, action, options), options.follow === true),
+        schedule(yard, await requestOf(yard, action, options), options.follow === true),
       ),
     );
 }
@@ -99,23 +117,39 @@ async function followToItsEnd(yard: Yard, runId: string): Promise<ExitCode> {
 
 type RunRequest = MessageInitShape<typeof ScheduleRunRequestSchema>;
 
-async function requestOf(io: Io, action: string | undefined, options: Options): Promise<RunRequest> {
-  const { priority, scheduleTimeout, executionTimeout } = options;
-  const inputJson = await readInput(io, options);
+async function requestOf(yard: Yard, action: string | undefined, options: Options): Promise<RunRequest> {
+  const { priority, scheduleTimeout, executionTimeout, workflowVersion } = options;
+  const what = whatOf(action, options);
+  const inputJson = await readInput(yard.io, options);
   return {
-    what: whatOf(action, options),
+    what,
+    ...(workflowVersion === undefined ? {} : { workflowVersion }),
     ...(inputJson === undefined ? {} : { inputJson }),
     runsOn: [...(options.runsOn ?? [])],
     desiredLabels: [...(options.label ?? []), ...(options.prefer ?? [])],
     ...(priority === undefined ? {} : { priority: numberOf(PrioritySchema, priority) }),
+    ...(await placementOf(yard, options)),
     ...(scheduleTimeout === undefined ? {} : { scheduleTimeout }),
     ...(executionTimeout === undefined ? {} : { executionTimeout }),
     metadata: { ...options.metadata },
     requestId: options.requestId ?? '',
+  } as RunRequest;
+}
+
+/** Where it may go and what it waits for, besides tags and labels. */
+async function placementOf(yard: Yard, options: Options) {
+  const { sticky, pin, dependsOn = [], concurrencyKey: key, concurrencyLimit: limit } = options;
+  if (limit !== undefined && key === undefined) throw new UsageError('--concurrency-limit: give its --concurrency-key');
+  return {
+    ...(sticky === undefined ? {} : { sticky: numberOf(StickySchema, sticky) }),
+    ...(pin === undefined ? {} : { pinToWorkerId: await workerIdOf(yard, pin) }),
+    dependsOnRunIds: [...dependsOn],
+    ...(key === undefined ? {} : { concurrency: { key, ...(limit === undefined ? {} : { limit }) } }),
   };
 }
 
-function whatOf(action: string | undefined, { workflow, maxAttempts }: Options): NonNullable<RunRequest['what']> {
+function whatOf(action: string | undefined, options: Options): NonNullable<RunRequest['what']> {
+  const { workflow, workflowVersion, maxAttempts } = options;
   if ((action === undefined) === (workflow === undefined)) {
     throw new UsageError('give the name of an action, or of a workflow by --workflow, and not both');
   }
@@ -123,6 +157,7 @@ function whatOf(action: string | undefined, { workflow, maxAttempts }: Options):
     if (maxAttempts !== undefined) throw new UsageError('--max-attempts: the steps of a workflow say it themselves');
     return { case: 'workflow', value: workflow };
   }
+  if (workflowVersion !== undefined) throw new UsageError('--workflow-version: give the name of its --workflow');
   const retry = maxAttempts === undefined ? {} : { retry: { maxAttempts } };
   return { case: 'step', value: { action: action ?? '', ...retry } };
 }

@@ -1,8 +1,10 @@
-/** `yardmaster workflow put`: stores a workflow from a file. */
-import { fromJson, type JsonValue } from '@bufbuild/protobuf';
+/** `yardmaster workflow`: stores workflows from files, and shows them. */
+import { create, fromJson, type JsonValue } from '@bufbuild/protobuf';
 import { Command } from 'commander';
 import { parse } from 'yaml';
 import {
+  GetWorkflowResponseSchema,
+  ListWorkflowsResponseSchema,
   type PutWorkflowRequest,
   PutWorkflowRequestSchema,
   PutWorkflowResponseSchema,
@@ -10,8 +12,11 @@ import {
 import { EXIT } from '../exit.ts';
 import { UsageError } from '../failure.ts';
 import type { Io } from '../io.ts';
+import { listWorkflows } from '../list.ts';
+import { integerFrom, UINT32_MAX } from '../parse/number.ts';
 import { readSource } from '../parse/source.ts';
 import { printable } from '../show/text.ts';
+import { workflowsTable, workflowText } from '../show/workflow.ts';
 import { type Cli, printJson, printWarnings, remote } from '../yard.ts';
 
 const EXAMPLE = `
@@ -37,7 +42,44 @@ export function workflowCommand(cli: Cli): Command {
         return EXIT.OK;
       }),
     );
-  return new Command('workflow').description('keep workflows').addCommand(put);
+  return new Command('workflow')
+    .description('keep workflows')
+    .addCommand(put)
+    .addCommand(listCommand(cli))
+    .addCommand(showCommand(cli));
+}
+
+function listCommand(cli: Cli): Command {
+  return new Command('list')
+    .description('list the workflows, the newest version of each')
+    .action((_options: object, self: Command) =>
+      remote(cli, self, async (yard) => {
+        const workflows = await listWorkflows(yard);
+        const { io } = yard;
+        if (yard.json) printJson(yard, ListWorkflowsResponseSchema, create(ListWorkflowsResponseSchema, { workflows }));
+        else if (workflows.length === 0) io.stderr('No workflows.\n');
+        else io.stdout(workflowsTable(workflows, { nowMs: io.clock.nowMs(), colours: io.colours }));
+        return EXIT.OK;
+      }),
+    );
+}
+
+function showCommand(cli: Cli): Command {
+  return new Command('show')
+    .description('show one version of a workflow, and its steps')
+    .argument('<name>', 'name of the workflow')
+    .argument('[version]', 'its version; otherwise the newest', integerFrom(1, UINT32_MAX))
+    .action((name: string, version: number | undefined, _options: object, self: Command) =>
+      remote(cli, self, async (yard) => {
+        const which = version === undefined ? { name } : { name, version };
+        const response = await yard.admin.getWorkflow(which, yard.call);
+        const { io } = yard;
+        if (yard.json) printJson(yard, GetWorkflowResponseSchema, response);
+        else if (response.workflow)
+          io.stdout(workflowText(response.workflow, { nowMs: io.clock.nowMs(), colours: io.colours }));
+        return EXIT.OK;
+      }),
+    );
 }
 
 /** JSON is YAML too. */

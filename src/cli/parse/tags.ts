@@ -1,8 +1,13 @@
-/** Tags, one or more to a flag. */
+/** Options that take one or more values to a flag. */
 import { InvalidArgumentError } from 'commander';
 
-/** Adds one tag. A flag right behind this one would otherwise become its tag, and be lost as a flag without a word. */
-export function addTag(tag: string, before: readonly string[] = []): readonly string[] {
-  if (tag.startsWith('--')) throw new InvalidArgumentError(`a tag is missing before ${tag}.`);
-  return [...before, tag];
+export const addTag = adding('a tag');
+export const addRunId = adding('the id of a run');
+
+/** Adds one value. A flag right behind this one would otherwise become its value, and be lost as a flag without a word. */
+function adding(what: string): (text: string, before?: readonly string[]) => readonly string[] {
+  return (text, before = []) => {
+    if (text.startsWith('--')) throw new InvalidArgumentError(`${what} is missing before ${text}.`);
+    return [...before, text];
+  };
 }

@@ -7,6 +7,8 @@ import {
   type Step,
   type StepError,
   StepStateSchema,
+  Sticky,
+  StickySchema,
 } from '../../../gen/yardmaster/v1/run_pb.ts';
 import { nameOf } from '../parse/names.ts';
 import { coloured } from './colour.ts';
@@ -46,6 +48,9 @@ export function runText(run: Run, look: Look): string {
       ],
       ['priority', nameOf(PrioritySchema, run.priority)],
       ['runs on', printable(run.runsOn.join(' '))],
+      ['sticky', stickyText(run)],
+      ['depends on', run.dependsOnRunIds.join(' ')],
+      ['concurrency', concurrencyText(run)],
       ['created', `${age(run.createTime, look.nowMs)} ago`],
       ['waited', between(run.createTime, run.startTime)],
       ['took', between(run.startTime, run.endTime)],
@@ -70,6 +75,16 @@ export function runText(run: Run, look: Look): string {
   if (run.inputJson !== '') parts.push(`input   ${printable(run.inputJson)}\n`);
   if (run.outputJson !== '') parts.push(`output  ${printable(run.outputJson)}\n`);
   return parts.join('\n');
+}
+
+function stickyText({ sticky, pinnedWorkerId }: Run): string {
+  if (sticky === Sticky.NONE) return '';
+  const mode = nameOf(StickySchema, sticky);
+  return pinnedWorkerId === '' ? mode : `${mode}, pinned to ${pinnedWorkerId}`;
+}
+
+function concurrencyText({ concurrency }: Run): string {
+  return concurrency === undefined ? '' : `${concurrency.limit ?? 1} of "${printable(concurrency.key)}" together`;
 }
 
 export function stateOf(run: Run): string {
