@@ -16,6 +16,7 @@ import type { Database } from '../store/database.ts';
 import { becomeHolder, DeposedError, type Holder } from '../store/holder.ts';
 import type { Commit } from '../store/journal.ts';
 import { createLogWriter, type LogWriter } from '../store/logs.ts';
+import { type Ending, findEnding } from '../store/queries/find_ending.ts';
 import type { KnownRequest } from '../store/queries/find_requests.ts';
 import { readInputs } from '../store/queries/read_inputs.ts';
 import { readLiveRows } from '../store/recovery.ts';
@@ -50,6 +51,8 @@ export interface Plane {
   readonly payloads: PayloadCache;
   /** A run's input that is not in the cache; tries until the store answers, and rejects when the plane stops. */
   readInput(runId: string): Promise<string>;
+  /** How an assignment ended that has left memory; null: it did not, or nobody knows. Tries and rejects as readInput does. */
+  findEnding(assignmentId: string): Promise<Ending | null>;
   readonly limits: Limits;
   readonly times: Times;
   readonly clock: Clock;
@@ -226,13 +229,17 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
   }
 
   async function readInput(runId: string): Promise<string> {
+    const input = await reading(async () => (await readInputs(reads, [runId])).get(runId));
+    if (input === undefined) throw new Error(`run ${runId} is not stored`);
+    payloads.put(runId, input);
+    return input;
+  }
+
+  async function reading<T>(read: () => Promise<T>): Promise<T> {
     for (let tries = 0; ; tries++) {
       stopping.signal.throwIfAborted();
       try {
-        const input = (await readInputs(reads, [runId])).get(runId);
-        if (input === undefined) throw new Error(`run ${runId} is not stored`);
-        payloads.put(runId, input);
-        return input;
+        return await read();
       } catch (error) {
         if (!isTransient(error)) throw error;
         await sleep(clock, backoffMs(RESTART, tries, ids.fraction()), stopping.signal);
@@ -244,6 +251,7 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
   return {
     reads,
     readInput,
+    findEnding: (assignmentId) => reading(() => findEnding(reads, assignmentId)),
     payloads,
     limits,
     times,
