@@ -58,6 +58,7 @@ const ATTEMPT: readonly Column[] = [
   ['accept_time', 'time', 'accept_ms'],
   ['end_time', 'time', 'end_ms'],
   ['outcome', 'text', 'outcome'],
+  ['fact', 'text', 'fact'],
   ['failure', 'text', 'failure'],
 ];
 
@@ -79,6 +80,7 @@ const WORKER: readonly Column[] = [
   ['draining', 'boolean', 'draining'],
   ['crashed', 'boolean', 'crashed'],
   ['session_hash', 'text', 'session_hash'],
+  ['reserved', 'text', 'reserved'],
   ['completed_count', 'bigint', 'completed_count'],
   ['register_time', 'time', 'register_ms'],
   ['connect_time', 'time', 'connect_ms'],

@@ -1,10 +1,11 @@
 /** D: what is delivered is done once, whatever happens to the stream between. */
+import { create } from '@bufbuild/protobuf';
 import { status } from '@grpc/grpc-js';
 import { afterEach, describe, expect, it } from 'vitest';
 import { CancelMode } from '../../gen/yardmaster/v1/admin_service_pb.ts';
 import { RunState } from '../../gen/yardmaster/v1/run_pb.ts';
 import { WorkerState } from '../../gen/yardmaster/v1/worker_pb.ts';
-import { EvictionReason } from '../../gen/yardmaster/v1/worker_service_pb.ts';
+import { EvictionReason, ResumeSchema } from '../../gen/yardmaster/v1/worker_service_pb.ts';
 import { createWorker, type Worker, type WorkerEvent, type WorkerOptions } from '../../src/worker/index.ts';
 import { type StepInit, unique, until, useYard } from '../support/conformance.ts';
 import { failureOf } from '../support/conformance_calls.ts';
@@ -30,7 +31,7 @@ function sdk(options: WorkerOptions): { worker: Worker; events: WorkerEvent[] } 
 
 type Yard = typeof yard;
 
-async function holding(on: Yard = yard, step: Partial<StepInit> = {}) {
+async function holding(on: Yard = yard, step: Omit<StepInit, 'action' | '$typeName'> = {}) {
   const action = unique('delivery');
   const worker = await on.connect({ actions: [action] });
   const runId = await on.submit({ action, ...step });
@@ -42,7 +43,7 @@ async function holding(on: Yard = yard, step: Partial<StepInit> = {}) {
 /** The same process on a new stream, naming what it holds. */
 async function resume(on: Yard, worker: WorkerStream, heldAssignmentIds: string[], hello: HelloInit = {}) {
   const { workerId, sessionId } = worker.welcome;
-  return on.connect({ workerId, resume: { sessionId, heldAssignmentIds }, ...hello });
+  return on.connect({ ...hello, workerId, resume: create(ResumeSchema, { sessionId, heldAssignmentIds }) });
 }
 
 async function attempts(on: Yard, runId: string) {

@@ -96,12 +96,35 @@ describe('the accept deadline', () => {
   it('counts from the hand-over', () => {
     const alpha = yard.hello({ name: 'alpha' });
     const run = yard.submit({ scheduleTimeoutMs: 0 });
-    yard.advance(60_000);
+    yard.advance(yard.times.acceptTimeoutMs - 1);
     alpha.handOver(run);
     yard.advance(yard.times.acceptTimeoutMs - 1);
     expect(stateOf(run)).toBe('ASSIGNED');
     yard.advance(1);
     expect(stateOf(run)).toBe('PENDING');
+  });
+
+  it('is there also for what is never handed over', () => {
+    yard.hello({ name: 'alpha' });
+    const run = yard.submit({ scheduleTimeoutMs: 0 });
+    yard.advance(yard.times.acceptTimeoutMs);
+    expect(stateOf(run)).toBe('PENDING');
+    expect(yard.store.attempts).toMatchObject([{ outcome: 'ACCEPT_TIMEOUT' }]);
+  });
+
+  it('does not run while the stream is away, and begins anew when it is back', () => {
+    const alpha = yard.hello({ name: 'alpha' });
+    const run = yard.submit({ scheduleTimeoutMs: 0 });
+    alpha.handOver(run);
+    yard.take({ kind: 'close_session', connection: alpha.connection, reason: 'CLOSED' });
+    yard.advance(yard.times.acceptTimeoutMs);
+    expect(stateOf(run)).toBe('ASSIGNED');
+    const back = alpha.resume([run]);
+    yard.advance(yard.times.acceptTimeoutMs - 1);
+    expect(yard.worker(alpha.workerId).notReadyReason).toBeNull();
+    back.accept(run);
+    yard.advance(1);
+    expect(stateOf(run)).toBe('RUNNING');
   });
 
   it('withdraws the step, uses no attempt, and gives it to somebody else', () => {
@@ -156,7 +179,8 @@ describe('the accept deadline', () => {
         'STALE_ASSIGNMENT',
       );
       expect([yard.holder(next), yard.holder(run)]).toEqual(['alpha', null]);
-      yard.advance(yard.times.missedAcceptPauseMsMax);
+      alpha.accept(next);
+      yard.advance(yard.times.reofferPauseMs);
       expect(yard.holder(run)).toBe('alpha');
     });
 
