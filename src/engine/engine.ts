@@ -2,7 +2,7 @@
 import { DEFAULT_LIMITS, DEFAULT_TIMES, type Limits, type Times } from '../domain/limits.ts';
 import { isRefusal, type Refusal } from '../domain/refusal.ts';
 import type { CommandKind, CommandOf, ResultOf } from './commands.ts';
-import { tick } from './due.ts';
+import { postponeDeadlines, tick } from './due.ts';
 import type { Effect } from './effects.ts';
 import {
   acceptStep,
@@ -83,6 +83,7 @@ const HANDLERS: { readonly [K in CommandKind]: Handler<K> } = {
   succeed_step: succeedStep,
   fail_step: failStep,
   confirm_cancel: confirmCancel,
+  postpone_deadlines: (state, turn) => postponeDeadlines(state, turn),
   tick: (state, turn) => tick(state, turn),
 };
 

@@ -252,3 +252,26 @@ it('lost workers have a budget of their own: after the last the step has CRASHED
   }
   expect(yard.step(run)).toMatchObject({ failure: { reason: 'WORKER_LOST' }, run: { state: 'CRASHED' } });
 });
+
+describe('after a pause of the loop', () => {
+  it('every deadline is at least the grace away, and nothing else has moved', () => {
+    const alpha = yard.hello({ name: 'alpha', slots: 2 });
+    const slow = yard.submit({ executionTimeoutMs: 1_000 });
+    const cut = yard.submit({ retry: { attemptsMax: 2, initialBackoffMs: 5_000 } });
+    alpha.accept(slow);
+    alpha.accept(cut);
+    alpha.fail(cut);
+    const waiting = yard.submit({ action: 'nobody serves it', scheduleTimeoutMs: 2_000 });
+    const patient = yard.submit({ action: 'nobody serves it', scheduleTimeoutMs: 60_000 });
+    yard.take({ kind: 'postpone_deadlines' });
+    yard.advance(5_000);
+    // A backoff is no deadline.
+    expect([stateOf(slow), stateOf(waiting), stateOf(cut)]).toEqual(['RUNNING', 'PENDING', 'ASSIGNED']);
+    yard.advance(yard.times.reconnectGraceMs - 5_001);
+    expect([stateOf(slow), stateOf(waiting)]).toEqual(['RUNNING', 'PENDING']);
+    yard.advance(1);
+    expect([stateOf(slow), stateOf(waiting), stateOf(patient)]).toEqual(['TIMED_OUT', 'TIMED_OUT', 'PENDING']);
+    yard.advance(30_000);
+    expect(stateOf(patient)).toBe('TIMED_OUT');
+  });
+});
