@@ -4,6 +4,8 @@ import { STALLED_MS } from '../../src/store/journal.ts';
 import { draftOf } from '../support/engine.ts';
 import { aMoment, movingClock, openTestStore, type TestPlane, type TestStore, WAIT } from '../support/store.ts';
 
+const GRACE_MS = 800;
+
 let store: TestStore;
 let clock: ReturnType<typeof movingClock>;
 let plane: TestPlane;
@@ -11,7 +13,7 @@ let plane: TestPlane;
 beforeEach(async () => {
   store = await openTestStore();
   clock = movingClock();
-  plane = await store.plane({ clock });
+  plane = await store.plane({ clock, times: { reconnectGraceMs: GRACE_MS } });
   return async () => {
     store.proxy.resume();
     await store.close();
@@ -76,19 +78,29 @@ describe.each(Object.entries(AWAY))('a database that is %s', (_how, { go, back }
 });
 
 describe('while it is away', () => {
-  it('no timer has effect', async () => {
-    const runId = await plane.run({ scheduleTimeoutMs: 5_000 });
+  it('no timer has effect, and when it is back nobody is timed out by it', async () => {
+    const { connection, offered } = await plane.worker('alpha');
+    const running = await plane.run({ executionTimeoutMs: 4_000 });
+    const assignmentId = await offered(running);
+    await plane.fact({ kind: 'accept_step', connection, assignmentId });
+    const waiting = await plane.run({ scheduleTimeoutMs: 5_000, action: 'nobody serves it' });
+    const states = async () =>
+      (await store.sql`SELECT state FROM runs WHERE run_id IN (${running}, ${waiting}) ORDER BY state`).map(
+        ({ state }) => state,
+      );
+    // Nothing is on its way to the store, so only what is due finds out.
+    await plane.take({ kind: 'read_namespaces' });
     store.proxy.hold();
-    const submitted = plane.run();
-    await aMoment();
+    const awayMs = performance.now();
     clock.advance(STALLED_MS + 1);
     clock.advance(10_000);
-    expect(await store.sql`SELECT state FROM runs WHERE run_id = ${runId}`).toEqual([{ state: 'PENDING' }]);
+    await aMoment();
+    expect(await states()).toEqual(['PENDING', 'RUNNING']);
     store.proxy.resume();
-    await submitted;
-    await expect
-      .poll(() => store.sql`SELECT state FROM runs WHERE run_id = ${runId}`, WAIT)
-      .toEqual([{ state: 'TIMED_OUT' }]);
+    await plane.run({ action: 'nobody serves it' });
+    expect(await states()).toEqual(['PENDING', 'RUNNING']);
+    await expect.poll(states, WAIT).toEqual(['TIMED_OUT', 'TIMED_OUT']);
+    expect(performance.now() - awayMs).toBeGreaterThanOrEqual(GRACE_MS);
   });
 
   it('log lines stay with their worker, which is told when to send them again', async () => {
