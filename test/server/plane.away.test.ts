@@ -1,6 +1,6 @@
 /** The database is away: nothing is promised meanwhile, nothing is lost, and all goes on when it is back. */
 import { beforeEach, describe, expect, it } from 'vitest';
-import { STALLED_MS } from '../../src/store/journal.ts';
+import { STALLED_MS, WAITING_LENGTH_MAX } from '../../src/store/journal.ts';
 import { draftOf } from '../support/engine.ts';
 import { aMoment, movingClock, openTestStore, type TestPlane, type TestStore, WAIT } from '../support/store.ts';
 
@@ -101,6 +101,26 @@ describe('while it is away', () => {
     expect(await states()).toEqual(['PENDING', 'RUNNING']);
     await expect.poll(states, WAIT).toEqual(['TIMED_OUT', 'TIMED_OUT']);
     expect(performance.now() - awayMs).toBeGreaterThanOrEqual(GRACE_MS);
+  });
+
+  it('facts are taken up to a limit; whoever has more is told to send it again', async () => {
+    const size = 1024 * 1024;
+    const count = WAITING_LENGTH_MAX / size + 6;
+    const { connection, effects } = await plane.worker('alpha', { slots: count });
+    for (let index = 0; index < count; index++) await plane.run();
+    const held = effects.flatMap((effect) => (effect.kind === 'run_step' ? [effect.offer.assignmentId] : []));
+    await Promise.all(held.map((assignmentId) => plane.fact({ kind: 'accept_step', connection, assignmentId })));
+    store.proxy.hold();
+    const outputJson = JSON.stringify('x'.repeat(size));
+    const succeed = (assignmentId: string) =>
+      plane.fact({ kind: 'succeed_step', connection, assignmentId, outputJson });
+    const answers = held.map(succeed);
+    const refused = await Promise.all(answers.slice(-6));
+    expect(refused).toEqual(Array(6).fill(expect.objectContaining({ refused: 'RATE_LIMITED', retryAfterMs: 1_000 })));
+    expect(await plane.refuse({ kind: 'read_namespaces' })).toMatchObject({ refused: 'STORE_UNAVAILABLE' });
+    store.proxy.resume();
+    expect(await Promise.all(answers.slice(0, -6))).toEqual(Array(count - 6).fill(null));
+    expect(await Promise.all(held.slice(-6).map(succeed))).toEqual(Array(6).fill(null));
   });
 
   it('log lines stay with their worker, which is told when to send them again', async () => {

@@ -34,7 +34,8 @@ export function createIntake(options: IntakeOptions): Intake {
   function progressed({ assignmentId, text, phase, fraction }: StepProgressed): void {
     const progress = { text: shorten(text), phase: shorten(phase), fraction: fraction ?? null };
     plane.decide({ kind: 'progress_step', connection, assignmentId, progress }, (result) => {
-      if (isRefusal(result)) options.refuse(0, result);
+      // Of progress the last word wins, and there will be another.
+      if (isRefusal(result) && result.retryAfterMs === undefined) options.refuse(0, result);
     });
   }
 
