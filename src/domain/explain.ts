@@ -2,6 +2,7 @@
 import type { Demand } from './demand.ts';
 import { ANY_VALUE, type ClauseName, type FailedClause } from './feasibility.ts';
 import { compareRanks, type Rank } from './rank.ts';
+import type { StepState } from './step.ts';
 import { utf8Bytes } from './text.ts';
 import { compareStandings, standingOf, type WaitingVerdict } from './verdict.ts';
 
@@ -95,6 +96,32 @@ function decidingReason(winner: Rank, second: Rank): string {
   if (winner.lastAssignSequence !== second.lastAssignSequence) return 'its last assignment is longer ago';
   return 'it was registered earlier';
 }
+
+interface EndedStep {
+  readonly state: StepState;
+  readonly failure: { readonly message: string } | null;
+  /** Recorded with its end or with its last assignment; null: neither. */
+  readonly recorded: Explanation | null;
+}
+
+/** Of a step that is over: what was recorded, under the verdict that it has ended. */
+export function endedExplanation({ state, failure, recorded }: EndedStep, nowMs: number): Explanation {
+  const told = [failure?.message ?? '', recorded?.summary ?? ''].filter((part) => part !== '');
+  return {
+    ...(recorded ?? NOTHING_RECORDED),
+    verdict: 'ENDED',
+    summary: [`ended ${state}`, ...told.map((part) => shortened(part, ENDED_PART_CHARACTERS_MAX))].join(': '),
+    aheadInDemand: 0,
+    aheadInNamespace: 0,
+    scheduleDeadlineMs: null,
+    asOfMs: recorded?.asOfMs ?? nowMs,
+  };
+}
+
+/** Of an error's message, which a handler may have written. */
+const ENDED_PART_CHARACTERS_MAX = 500;
+
+const NOTHING_RECORDED = { counts: [], workers: [], workersTotal: 0 };
 
 /** One worker looked at: what it fails need not be in words yet. */
 export interface Seen {

@@ -1,4 +1,5 @@
 /** An assignment from its birth to its end: the step, the worker's slot and every timer of it, changed together. */
+import { assignmentIdFor } from '../domain/assignment_id.ts';
 import type { StepEvent } from '../domain/step.ts';
 import { capacityChanged } from './capacity.ts';
 import { becomeLive, reconsiderLive } from './concurrency.ts';
@@ -25,7 +26,7 @@ export function assign(
   moveStep(step, 'ASSIGN');
   state.assignSequence += 1;
   const assignment: AssignmentRecord = {
-    assignmentId: turn.ids.randomId(),
+    assignmentId: assignmentIdFor(step.run.runId, turn.ids.randomId()),
     worker,
     number: step.attemptBase + step.failures + step.losses + 1,
     sequence: state.assignSequence,
@@ -42,6 +43,7 @@ export function assign(
   };
   step.assignment = assignment;
   step.assignedOnce = true;
+  armAccept(state, turn, step);
   step.progress = null;
   worker.lastAssignSequence = state.assignSequence;
   worker.lastAssignMs = turn.nowMs;
@@ -59,6 +61,17 @@ export function assign(
     connection: worker.connection as number,
     offer: offerOf(step, assignment.assignmentId, assignment.number, assignment.labelsRevision),
   });
+}
+
+/**
+ * Counted from the hand-over to the transport, and from a resume; until then from the assignment, since what never gets
+ * that far must not wait for ever.
+ */
+export function armAccept(state: EngineState, turn: Turn, step: StepRecord): void {
+  const { assignment } = step;
+  if (assignment === null) return;
+  state.timers.disarm(assignment.acceptTimer);
+  assignment.acceptTimer = state.timers.arm(turn.nowMs + state.times.acceptTimeoutMs, { kind: 'accept', step });
 }
 
 export interface Ending {
@@ -102,6 +115,7 @@ export function endAssignment(state: EngineState, turn: Turn, step: StepRecord, 
 function reserve(turn: Turn, worker: WorkerRecord, assignmentId: string, reason: string): void {
   if (worker.sessionHash === null) return;
   worker.reserved.add(assignmentId);
+  workerChanged(turn, worker);
   if (worker.connection === null) return;
   turn.effects.push({ kind: 'cancel_step', connection: worker.connection, assignmentId, reason });
 }
@@ -109,6 +123,7 @@ function reserve(turn: Turn, worker: WorkerRecord, assignmentId: string, reason:
 /** The worker said that what the server had ended is over: its place is free. */
 export function freeReserved(state: EngineState, turn: Turn, worker: WorkerRecord, assignmentId: string): boolean {
   if (!worker.reserved.delete(assignmentId)) return false;
+  workerChanged(turn, worker);
   capacityChanged(state, turn, worker);
   return true;
 }
@@ -140,6 +155,7 @@ function attemptRow(turn: Turn, step: StepRecord, assignment: AssignmentRecord, 
     accept_ms: assignment.acceptMs,
     end_ms: turn.nowMs,
     outcome: ending.outcome,
+    fact: ending.fact,
     failure: failureJson(ending.failure),
     why: assignment.why === null ? null : JSON.stringify(assignment.why),
   };

@@ -248,6 +248,8 @@ interface CommandTable {
   fail_step: [Fact & { readonly failure: StepFailure }, null];
   confirm_cancel: [Fact, null];
 
+  /** The loop or the store was away: what is due now, or soon, is no fault of anybody's. */
+  postpone_deadlines: [object, null];
   /** A timer is due. */
   tick: [object, null];
 }

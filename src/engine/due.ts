@@ -20,6 +20,22 @@ export function tick(state: EngineState, turn: Turn): null {
   return null;
 }
 
+/** Waits, rather than deadlines: nobody is timed out by their end. */
+const WAITS: ReadonlySet<Due['kind']> = new Set(['backoff', 'reoffer', 'accept_missed', 'forget']);
+
+/**
+ * Nothing could be heard or stored for a while, by no fault of the workers or of whoever waits: every deadline is at
+ * least the grace away, as after a restart.
+ */
+export function postponeDeadlines(state: EngineState, turn: Turn): null {
+  const earliestMs = turn.nowMs + state.times.reconnectGraceMs;
+  state.timers.postpone(earliestMs, (due) => {
+    if (due.kind === 'schedule') due.step.scheduleDeadlineMs = Math.max(due.step.scheduleDeadlineMs ?? 0, earliestMs);
+    return !WAITS.has(due.kind);
+  });
+  return null;
+}
+
 function fire(state: EngineState, turn: Turn, due: Due): void {
   switch (due.kind) {
     case 'schedule':

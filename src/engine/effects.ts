@@ -36,6 +36,7 @@ export type Effect =
       readonly assignmentId: string;
       readonly reason: string;
     }
+  | { readonly kind: 'end_stream'; readonly connection: number }
   | { readonly kind: 'drain'; readonly connection: number; readonly reason: string }
   | { readonly kind: 'evict'; readonly connection: number; readonly reason: EvictionReason; readonly message: string };
 

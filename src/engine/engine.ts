@@ -4,7 +4,7 @@ import { isRefusal, type Refusal } from '../domain/refusal.ts';
 import { cancelRun } from './cancel.ts';
 import type { CommandKind, CommandOf, ResultOf } from './commands.ts';
 import { settleDependents } from './dependencies.ts';
-import { tick } from './due.ts';
+import { postponeDeadlines, tick } from './due.ts';
 import { updateRun } from './edit.ts';
 import type { Effect } from './effects.ts';
 import { listEligibleRuns } from './eligible.ts';
@@ -97,6 +97,7 @@ const HANDLERS: { readonly [K in CommandKind]: Handler<K> } = {
   succeed_step: succeedStep,
   fail_step: failStep,
   confirm_cancel: confirmCancel,
+  postpone_deadlines: (state, turn) => postponeDeadlines(state, turn),
   tick: (state, turn) => tick(state, turn),
 };
 

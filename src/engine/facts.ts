@@ -1,7 +1,7 @@
 /** What workers state about the assignments they hold. */
 import { isRefusal, type Refusal, refuse } from '../domain/refusal.ts';
 import { retryDelayMs } from '../domain/retry.ts';
-import { countCompletion, endAssignment, freeReserved } from './assignments.ts';
+import { armAccept, countCompletion, endAssignment, freeReserved } from './assignments.ts';
 import { capacityChanged } from './capacity.ts';
 import type { CommandOf, ResultOf } from './commands.ts';
 import { executionTimeoutOf } from './effects.ts';
@@ -59,8 +59,7 @@ export function handedOver(state: EngineState, turn: Turn, command: CommandOf<'h
   const assignment = state.assignments.get(command.assignmentId)?.assignment;
   const step = state.assignments.get(command.assignmentId);
   if (!assignment || !step || assignment.acceptMs !== null) return null;
-  state.timers.disarm(assignment.acceptTimer);
-  assignment.acceptTimer = state.timers.arm(turn.nowMs + state.times.acceptTimeoutMs, { kind: 'accept', step });
+  armAccept(state, turn, step);
   return null;
 }
 

@@ -176,6 +176,7 @@ export function workerRow(worker: WorkerRecord): WorkerRow {
     draining: worker.draining,
     crashed: worker.crashed,
     session_hash: worker.sessionHash,
+    reserved: worker.reserved.size === 0 ? null : JSON.stringify([...worker.reserved]),
     completed_count: worker.completedCount,
     register_ms: worker.registerMs,
     connect_ms: worker.connectMs,

@@ -19,8 +19,9 @@ export function lose(state: EngineState, turn: Turn, step: StepRecord, reason: L
     assignment.worker.crashed = true;
     workerChanged(turn, assignment.worker);
   }
-  // A goodbye is the worker giving its work back in good order: no attempt and no loss is counted.
-  if (assignment.acceptMs === null || reason === 'WORKER_GOODBYE') {
+  // A goodbye is the worker giving its work back in good order, and a delete is nobody's failure: no attempt and no
+  // loss is counted.
+  if (assignment.acceptMs === null || reason === 'WORKER_GOODBYE' || reason === 'WORKER_DELETED') {
     giveBack(state, turn, step, reason);
     return;
   }

@@ -63,7 +63,7 @@ export function restore(state: EngineState, rows: LiveRows, nowMs: number): void
   for (const run of state.runs.values()) restoreLive(state, run);
   // Every process may still be alive: each has its grace to come back, counted from now.
   for (const worker of state.workers.values()) {
-    worker.slotsUsed = worker.assignments.size;
+    worker.slotsUsed = worker.assignments.size + worker.reserved.size;
     if (worker.sessionHash !== null || worker.assignments.size > 0) startGrace(state, nowMs, worker);
   }
 }
@@ -122,6 +122,7 @@ function restoreWorker(state: EngineState, row: WorkerRow): void {
     draining: row.draining,
     crashed: row.crashed,
     sessionHash: row.session_hash,
+    reserved: new Set(row.reserved === null ? [] : (JSON.parse(row.reserved) as string[])),
     completedCount: row.completed_count,
     registerMs: row.register_ms,
     connectMs: row.connect_ms,

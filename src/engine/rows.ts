@@ -112,6 +112,8 @@ export interface AttemptRow {
   readonly accept_ms: number | null;
   readonly end_ms: number;
   readonly outcome: string;
+  /** What the worker itself said that ended it; null when the server did. */
+  readonly fact: string | null;
   readonly failure: string | null;
   readonly why: string | null;
 }
@@ -134,6 +136,8 @@ export interface WorkerRow {
   readonly draining: boolean;
   readonly crashed: boolean;
   readonly session_hash: string | null;
+  /** Assignments whose places are kept for handlers that may still run, as a JSON list; null: none. */
+  readonly reserved: string | null;
   readonly completed_count: number;
   readonly register_ms: number;
   readonly connect_ms: number | null;

@@ -2,11 +2,12 @@
 import { mergeLabels } from '../domain/labels.ts';
 import { isRefusal, type Refusal, refuse, refuseLimit } from '../domain/refusal.ts';
 import { SLOTS_DEFAULT } from '../domain/worker.ts';
+import { armAccept } from './assignments.ts';
 import { capacityChanged, setActions } from './capacity.ts';
 import type { CommandOf, OpenSession, ResultOf, SessionOpened } from './commands.ts';
 import { identify } from './identity.ts';
 import { giveBack, lose, loseAll } from './losses.ts';
-import type { EngineState, WorkerRecord } from './state.ts';
+import type { EngineState, StepRecord, WorkerRecord } from './state.ts';
 import { NO_TIMER } from './timers.ts';
 import { type Turn, workerChanged } from './turn.ts';
 import { workerView } from './views.ts';
@@ -55,10 +56,17 @@ function slotsOf(state: EngineState, hello: OpenSession): number | Refusal {
 
 function fenceOlderStream(state: EngineState, turn: Turn, worker: WorkerRecord, resumed: boolean): void {
   if (worker.connection === null) return;
-  const message = resumed
-    ? 'the same process opened a newer stream'
-    : `another process connected as worker "${worker.name}"`;
-  turn.effects.push({ kind: 'evict', connection: worker.connection, reason: 'SUPERSEDED', message });
+  // A stream that its own process replaced ends without a word: SUPERSEDED means that the process has to stop.
+  turn.effects.push(
+    resumed
+      ? { kind: 'end_stream', connection: worker.connection }
+      : {
+          kind: 'evict',
+          connection: worker.connection,
+          reason: 'SUPERSEDED',
+          message: `another process connected as worker "${worker.name}"`,
+        },
+  );
   state.workersByConnection.delete(worker.connection);
   worker.connection = null;
 }
@@ -67,13 +75,20 @@ function fenceOlderStream(state: EngineState, turn: Turn, worker: WorkerRecord, 
 function settleResumed(state: EngineState, turn: Turn, worker: WorkerRecord, held: ReadonlySet<string>): void {
   for (const [assignmentId, step] of [...worker.assignments]) {
     if (held.has(assignmentId)) {
-      state.timers.disarm(step.assignment?.graceTimer ?? NO_TIMER);
+      keepResumed(state, turn, step);
     } else {
       lose(state, turn, step, 'SESSION_DROPPED');
       worker.reserved.delete(assignmentId);
     }
   }
   for (const assignmentId of [...worker.reserved]) if (!held.has(assignmentId)) worker.reserved.delete(assignmentId);
+}
+
+function keepResumed(state: EngineState, turn: Turn, step: StepRecord): void {
+  if (step.assignment === null) return;
+  state.timers.disarm(step.assignment.graceTimer);
+  // Its acceptance is on its way again.
+  if (step.assignment.acceptMs === null) armAccept(state, turn, step);
 }
 
 /** What was cancelled while the stream was away: the process has not heard of it. */
@@ -153,7 +168,10 @@ export function startGrace(state: EngineState, nowMs: number, worker: WorkerReco
   for (const step of worker.assignments.values()) {
     const graceMs = step.definition.reconnectGraceMs ?? state.times.reconnectGraceMs;
     longestMs = Math.max(longestMs, graceMs);
-    if (step.assignment) step.assignment.graceTimer = state.timers.arm(nowMs + graceMs, { kind: 'grace', step });
+    if (step.assignment === null) continue;
+    step.assignment.graceTimer = state.timers.arm(nowMs + graceMs, { kind: 'grace', step });
+    // Nobody can accept over a stream that is gone: the grace is what it waits for now.
+    state.timers.disarm(step.assignment.acceptTimer);
   }
   worker.graceTimer = state.timers.arm(nowMs + longestMs, { kind: 'worker_grace', worker });
 }

@@ -6,7 +6,7 @@ export const NO_TIMER: TimerHandle = 0;
 
 interface Armed<T> {
   readonly handle: TimerHandle;
-  readonly atMs: number;
+  atMs: number;
   readonly payload: T;
   place: number;
 }
@@ -20,6 +20,8 @@ export interface TimerHeap<T> {
   nextMs(): number | null;
   /** Takes the earliest timer that is due at `nowMs`, or returns null. */
   takeDue(nowMs: number): T | null;
+  /** What is due before `earliestMs`, and is moved by `moves`, becomes due then. Handles stay as they are. */
+  postpone(earliestMs: number, moves: (payload: T) => boolean): void;
 }
 
 export function createTimerHeap<T>(): TimerHeap<T> {
@@ -70,16 +72,19 @@ export function createTimerHeap<T>(): TimerHeap<T> {
     else sink(last, place);
   }
 
+  function add(timer: Armed<T>): void {
+    byHandle.set(timer.handle, timer);
+    rise(timer, heap.length);
+  }
+
   return {
     get size() {
       return heap.length;
     },
     arm(atMs, payload) {
       lastHandle += 1;
-      const timer: Armed<T> = { handle: lastHandle, atMs, payload, place: heap.length };
-      byHandle.set(timer.handle, timer);
-      rise(timer, heap.length);
-      return timer.handle;
+      add({ handle: lastHandle, atMs, payload, place: heap.length });
+      return lastHandle;
     },
     disarm(handle) {
       const timer = byHandle.get(handle);
@@ -91,6 +96,17 @@ export function createTimerHeap<T>(): TimerHeap<T> {
       if (first === undefined || first.atMs > nowMs) return null;
       removeAt(0);
       return first.payload;
+    },
+    postpone(earliestMs, moves) {
+      const early: Armed<T>[] = [];
+      for (let first = heap[0]; first !== undefined && first.atMs < earliestMs; first = heap[0]) {
+        early.push(first);
+        removeAt(0);
+      }
+      for (const timer of early) {
+        if (moves(timer.payload)) timer.atMs = earliestMs;
+        add(timer);
+      }
     },
   };
 }

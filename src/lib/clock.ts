@@ -28,6 +28,13 @@ export function systemClock(): Clock {
   };
 }
 
+/** Resolves once everything that was waiting for the event loop has had its turn: between the slices of long work. */
+export function othersFirst(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+}
+
 /** Resolves after `delayMs`, or rejects with the signal's reason as soon as it aborts. */
 export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {

@@ -13,6 +13,7 @@ import type { Entry } from '../store/batch.ts';
 import { type Commit, createJournal, type Journal } from '../store/journal.ts';
 import type { Meters } from './meters.ts';
 import { beforeCommand, countDecision } from './metrics_decisions.ts';
+import { PAUSE_MS_MAX, watchPauses } from './pauses.ts';
 
 /** Facts of workers: when nothing follows from one, only its acknowledgement waits for the commit. */
 const NOBODY_WAITS: ReadonlySet<CommandKind> = new Set([
@@ -29,8 +30,14 @@ const NOBODY_WAITS: ReadonlySet<CommandKind> = new Set([
   'tick',
 ]);
 
-/** While the store is away, due timers are looked at again after this. */
-const STALLED_RETRY_MS = 250;
+/** Of these nobody hears an answer: when nothing follows from one, it need not wait for the store. */
+const NOBODY_HEARS: ReadonlySet<CommandKind> = new Set([
+  'heartbeat',
+  'handed_over',
+  'set_back_pressure',
+  'postpone_deadlines',
+  'tick',
+]);
 
 export interface Decider {
   /** Applies now; `then` is called with the answer once everything it rests on is committed. */
@@ -52,6 +59,8 @@ export interface DeciderOptions {
   readonly oneCommandPerBatch: boolean;
   /** Called with what is in the store now, before anything that rests on it leaves. */
   readonly onStored: (changes: readonly Change[]) => void;
+  /** As the journal takes it. */
+  readonly leaseMs?: number;
   readonly onEffect: (effect: Effect) => void;
   readonly onFatal: (error: unknown) => void;
 }
@@ -71,10 +80,13 @@ export function createDecider(options: DeciderOptions): Decider {
     log,
     onFatal: options.onFatal,
     oneCommandPerBatch: options.oneCommandPerBatch,
+    ...(options.leaseMs === undefined ? {} : { leaseMs: options.leaseMs }),
   });
+  const pauses = watchPauses(clock, (pauseMs) => postpone('the loop was away', pauseMs));
   let timer: Timer | null = null;
   let timerMs = Number.POSITIVE_INFINITY;
   let stopped = false;
+  let confirming = false;
 
   function decide<K extends CommandKind>(command: CommandOf<K>, then: (result: ResultOf<K> | Refusal) => void): void {
     const before = beforeCommand(engine.state);
@@ -98,7 +110,8 @@ export function createDecider(options: DeciderOptions): Decider {
       },
       abandon: (why) => then(abandoned(why)),
     };
-    journal.add(changes, entry, effects.length > 0 || !NOBODY_WAITS.has(command.kind));
+    if (changes.length === 0 && effects.length === 0 && NOBODY_HEARS.has(command.kind)) entry.release();
+    else journal.add(changes, entry, effects.length > 0 || !NOBODY_WAITS.has(command.kind));
     armTimer();
   }
 
@@ -115,7 +128,7 @@ export function createDecider(options: DeciderOptions): Decider {
 
   function armTimer(): void {
     const dueMs = engine.nextDueMs();
-    if (dueMs === null || dueMs >= timerMs || stopped) return;
+    if (dueMs === null || dueMs >= timerMs || stopped || confirming) return;
     timer?.clear();
     timerMs = dueMs;
     timer = clock.after(Math.max(0, dueMs - clock.nowMs()), tick);
@@ -125,15 +138,20 @@ export function createDecider(options: DeciderOptions): Decider {
     // However it comes here, a timer that is still set must not fire beside the next one.
     timer?.clear();
     timerMs = Number.POSITIVE_INFINITY;
+    confirming = true;
     // While the store is away no timer has effect: nothing it decides could be made true.
-    if (journal.isStalled()) retryTick();
-    else decide<'tick'>({ kind: 'tick' }, () => {});
+    journal.confirm(() => {
+      confirming = false;
+      pauses.look();
+      const lateMs = clock.nowMs() - (engine.nextDueMs() ?? clock.nowMs());
+      if (lateMs > PAUSE_MS_MAX) postpone('the store was away', lateMs);
+      decide<'tick'>({ kind: 'tick' }, () => {});
+    });
   }
 
-  function retryTick(): void {
-    if (stopped) return;
-    timerMs = clock.nowMs() + STALLED_RETRY_MS;
-    timer = clock.after(STALLED_RETRY_MS, tick);
+  function postpone(why: string, forMs: number): void {
+    log.warn({ why, forMs: Math.round(forMs) }, 'deadlines are postponed');
+    decide<'postpone_deadlines'>({ kind: 'postpone_deadlines' }, () => {});
   }
 
   armTimer();
@@ -145,6 +163,7 @@ export function createDecider(options: DeciderOptions): Decider {
     stop() {
       stopped = true;
       timer?.clear();
+      pauses.stop();
       journal.stop();
     },
   };

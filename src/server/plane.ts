@@ -16,6 +16,7 @@ import type { Database } from '../store/database.ts';
 import { becomeHolder, DeposedError, type Holder } from '../store/holder.ts';
 import type { Commit } from '../store/journal.ts';
 import { createLogWriter, type LogWriter } from '../store/logs.ts';
+import { type Ending, findEnding } from '../store/queries/find_ending.ts';
 import type { KnownRequest } from '../store/queries/find_requests.ts';
 import { readLiveRows } from '../store/recovery.ts';
 import { errorFacts, isTransient } from '../store/transient.ts';
@@ -31,6 +32,8 @@ const CAUTIOUS_MS = 60_000;
 const STOP_MS_MAX = 4_000;
 /** Log lines are to be sent again after this, when there is no room for them. */
 const LOGS_RETRY_MS = 1_000;
+/** The same for facts: far more must wait before these have no room. */
+const FACTS_RETRY_MS = 1_000;
 const RESTART = { initialMs: 100, factor: 2, maxMs: 5_000 };
 /** Connections that answer reads. */
 const READ_CONNECTIONS_MAX = 4;
@@ -49,6 +52,8 @@ export interface Plane {
   readonly reads: Sql;
   readonly payloads: PayloadCache;
   readonly inputs: StepInputs;
+  /** How an assignment ended that has left memory; null: it did not, or nobody knows. Tries until the store answers, and rejects when the plane stops. */
+  findEnding(assignmentId: string): Promise<Ending | null>;
   readonly limits: Limits;
   readonly times: Times;
   readonly clock: Clock;
@@ -211,6 +216,7 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
   function decide<K extends CommandKind>(command: CommandOf<K>, then: (result: ResultOf<K> | Refusal) => void): void {
     if (term === null) then(refuse('STANDING_DOWN', 'nobody decides here now: try again'));
     else if (command.kind === 'log_step' && !hasRoomForLogs(term)) then(tryLogsLater());
+    else if (CAN_WAIT.has(command.kind) && term.decider.journal.isFull()) then(tryLater(command.kind));
     else term.decider.decide<K>(command, then);
   }
 
@@ -241,6 +247,7 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
   term = await beginTerm();
   return {
     reads,
+    findEnding: (assignmentId) => persistently(() => findEnding(reads, assignmentId)),
     payloads,
     inputs,
     limits,
@@ -251,7 +258,7 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
     meters,
     decide,
     submit(command) {
-      if (term?.decider.journal.isStalled()) {
+      if (term !== null && (term.decider.journal.isStalled() || term.decider.journal.isFull())) {
         return Promise.resolve(
           refuse('STORE_UNAVAILABLE', 'the database does not answer: try again with the same request_id'),
         );
@@ -289,6 +296,25 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
 /** Lines are many, and the store may be away: what finds no room stays with its worker. */
 function hasRoomForLogs(term: Term): boolean {
   return !term.logs.isFull() && !term.decider.journal.isStalled();
+}
+
+/** What a worker can keep and send again. Whatever ends something must be taken, and there is not much of that. */
+const CAN_WAIT: ReadonlySet<CommandKind> = new Set([
+  'open_session',
+  'upsert_labels',
+  'change_slots',
+  'accept_step',
+  'return_step',
+  'progress_step',
+  'succeed_step',
+  'fail_step',
+  'confirm_cancel',
+]);
+
+function tryLater(kind: CommandKind): Refusal {
+  if (kind === 'open_session') return refuse('STORE_UNAVAILABLE', 'the database does not keep up: connect again later');
+  const message = `the database does not keep up: send the same again after ${FACTS_RETRY_MS} ms`;
+  return { ...refuse('RATE_LIMITED', message), retryAfterMs: FACTS_RETRY_MS };
 }
 
 function tryLogsLater(): Refusal {

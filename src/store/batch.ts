@@ -22,7 +22,7 @@ import { PARTS, type Part } from './statement.ts';
 
 /** A batch is closed once it has this many rows … */
 export const BATCH_ROWS_MAX = 5_000;
-/** … or this much payload; it can be over by one command, since none is ever split. */
+/** … or this much payload, in UTF-16 units; it can be over by one command, since none is ever split. */
 export const BATCH_BYTES_MAX = 8 * 1024 * 1024;
 
 interface RunChange {
@@ -44,6 +44,8 @@ export interface SealedBatch {
   readonly rows: readonly string[];
   /** The commands in it, in order. */
   readonly entries: readonly Entry[];
+  /** What its rows carry of payloads, in UTF-16 units. */
+  readonly payloadLength: number;
 }
 
 /** One command of a batch: what becomes of it once the batch is written, or never will be. */
@@ -60,6 +62,8 @@ export interface OpenBatch {
   add(changes: readonly Change[], entry: Entry): void;
   readonly hasRows: boolean;
   readonly isEmpty: boolean;
+  readonly commandCount: number;
+  readonly payloadLength: number;
   readonly isFull: boolean;
   /** Takes the images as they are now: to be called between two commands, never inside one. */
   seal(): SealedBatch;
@@ -74,7 +78,7 @@ export function createBatch(): OpenBatch {
   const namespaces = new Map<string, NamespaceRecord>();
   const attempts: AttemptRow[] = [];
   const entries: Entry[] = [];
-  let payloadBytes = 0;
+  let payloadLength = 0;
 
   const rowCount = () =>
     runs.size + steps.size + attempts.length + workflows.length + workflowNames.size + workers.size + namespaces.size;
@@ -89,7 +93,7 @@ export function createBatch(): OpenBatch {
         return;
       case 'workflows':
         workflows.push(change.workflow);
-        payloadBytes += change.workflow.definition.length + change.workflow.source.length;
+        payloadLength += change.workflow.definition.length + change.workflow.source.length;
         return;
       case 'workflow_names':
         workflowNames.set(nameKey(change.name.namespace, change.name.name), change.name);
@@ -102,12 +106,12 @@ export function createBatch(): OpenBatch {
         return;
       case 'attempts':
         attempts.push(change.attempt);
-        payloadBytes += (change.attempt.failure?.length ?? 0) + (change.attempt.why?.length ?? 0);
+        payloadLength += (change.attempt.failure?.length ?? 0) + (change.attempt.why?.length ?? 0);
     }
   }
 
   function addRun(run: RunRecord, insert: RunChange['insert'], outputJson: string | null): void {
-    payloadBytes += (insert?.inputJson.length ?? 0) + (outputJson?.length ?? 0);
+    payloadLength += (insert?.inputJson.length ?? 0) + (outputJson?.length ?? 0);
     const known = runs.get(run.runId);
     if (known === undefined) {
       runs.set(run.runId, { run, insert, outputJson });
@@ -120,7 +124,7 @@ export function createBatch(): OpenBatch {
   }
 
   function addStep(step: StepRecord, insert: boolean, outputJson: string | null): void {
-    payloadBytes += outputJson?.length ?? 0;
+    payloadLength += outputJson?.length ?? 0;
     const known = steps.get(step.stepId);
     if (known === undefined) {
       steps.set(step.stepId, { step, insert, outputJson });
@@ -166,8 +170,14 @@ export function createBatch(): OpenBatch {
     get isEmpty() {
       return entries.length === 0;
     },
+    get commandCount() {
+      return entries.length;
+    },
+    get payloadLength() {
+      return payloadLength;
+    },
     get isFull() {
-      return rowCount() >= BATCH_ROWS_MAX || payloadBytes >= BATCH_BYTES_MAX;
+      return rowCount() >= BATCH_ROWS_MAX || payloadLength >= BATCH_BYTES_MAX;
     },
     add(changes, entry) {
       for (const change of changes) addChange(change);
@@ -176,7 +186,7 @@ export function createBatch(): OpenBatch {
     seal() {
       const rows = images();
       const parts = PARTS.filter((part) => rows[part].length > 0);
-      return { parts, rows: parts.map((part) => JSON.stringify(rows[part])), entries };
+      return { parts, rows: parts.map((part) => JSON.stringify(rows[part])), entries, payloadLength };
     },
   };
 }

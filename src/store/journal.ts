@@ -21,6 +21,22 @@ const RETRY: Backoff = { initialMs: 20, factor: 2, maxMs: 1_000 };
 /** A commit under way for longer than this means that the store is away: new work is better refused. */
 export const STALLED_MS = 2_000;
 
+/** A store that has answered this lately is there: what is due may be decided without asking it first. */
+const FRESH_MS = 250;
+
+/** Renewals within the time of a lease: some may be late, and an idle plane still costs less than a statement a second. */
+const RENEWALS_PER_LEASE = 4;
+
+/** Effects leave only while the lease has this much left: they take a moment, and clocks go at different paces. */
+const LEASE_MARGIN_MS = 1_000;
+/** Of a short lease no more than this part of it. */
+const LEASE_MARGIN_SHARE = 0.2;
+
+/** With so many commands waiting for the store, or … */
+export const WAITING_COMMANDS_MAX = 50_000;
+/** … this much of their payloads, in UTF-16 units, whoever has more should keep it for a while. */
+export const WAITING_LENGTH_MAX = 64 * 1024 * 1024;
+
 /** Writes a batch under its number: 1, 2, 3 … within an epoch. The same number again must change nothing. */
 export type Commit = (batch: SealedBatch, number: number) => Promise<void>;
 
@@ -33,6 +49,8 @@ export interface JournalOptions {
   readonly onFatal: (error: unknown) => void;
   /** Seal after every command, to find the one that fails. */
   readonly oneCommandPerBatch?: boolean;
+  /** How long a commit gives the right to decide, counted from when it was sent. Without it the right never ends. */
+  readonly leaseMs?: number;
 }
 
 interface JournalCounts {
@@ -48,6 +66,10 @@ export interface Journal {
   add(changes: readonly Change[], entry: Entry, urgent?: boolean): void;
   /** The store has not answered for too long. */
   isStalled(): boolean;
+  /** Too much waits already. */
+  isFull(): boolean;
+  /** Calls `then` while the store is known to be there: at once, or after asking it, however long that takes. */
+  confirm(then: () => void): void;
   /** Resolves when everything added so far is written and released. */
   settled(): Promise<void>;
   /** Seal after every command, or in groups. */
@@ -70,10 +92,38 @@ export function createJournal(options: JournalOptions): Journal {
   let writing: SealedBatch | null = null;
   let writingSinceMs = 0;
   let failed = false;
+  let confirming: (() => void)[] = [];
+  let probing = false;
+  let renewal: Timer | null = null;
+  /** When the last commit that succeeded was sent, and when its answer came. */
+  let sentMs = Number.NEGATIVE_INFINITY;
+  let answeredMs = Number.NEGATIVE_INFINITY;
+  const leaseMs = options.leaseMs ?? Number.POSITIVE_INFINITY;
+  const leaseMarginMs = Math.min(LEASE_MARGIN_MS, leaseMs * LEASE_MARGIN_SHARE);
+  const renewMs = leaseMs / RENEWALS_PER_LEASE;
   let oneCommandPerBatch = options.oneCommandPerBatch ?? false;
 
   /** Nothing more is written or released. */
   const isOver = () => failed || stopped.signal.aborted;
+
+  function leaseHolds(): boolean {
+    return leaseMs === Number.POSITIVE_INFINITY || clock.nowMs() < sentMs + leaseMs - leaseMarginMs;
+  }
+
+  /** Looks at a time at which something should have been written, and writes if nothing was. One timer, however much is. */
+  function watchLease(): void {
+    if (leaseMs === Number.POSITIVE_INFINITY || isOver()) return;
+    const dueMs = sentMs + renewMs;
+    const nowMs = clock.nowMs();
+    if (nowMs >= dueMs) probe();
+    renewal = clock.after(nowMs >= dueMs ? renewMs : dueMs - nowMs, watchLease);
+  }
+
+  /** Writes, be it nothing but the guard. */
+  function probe(): void {
+    probing = true;
+    kick();
+  }
 
   function seal(): SealedBatch {
     const batch = open.seal();
@@ -99,7 +149,9 @@ export function createJournal(options: JournalOptions): Journal {
     try {
       while (!isOver() && (sealed.length > 0 || urgent)) {
         const batch = sealed.shift() ?? seal();
-        if (batch.parts.length > 0 && !(await write(batch))) return;
+        if ((batch.parts.length > 0 || probing) && !(await write(batch))) return;
+        // Whoever was paused since may have lost the right: only the store knows.
+        while (!leaseHolds()) if (!(await write({ ...batch, parts: [], rows: [] }))) return;
         release(batch);
       }
     } finally {
@@ -113,13 +165,17 @@ export function createJournal(options: JournalOptions): Journal {
     batchNumber += 1;
     writing = batch;
     writingSinceMs = clock.nowMs();
+    probing = false;
     for (let tries = 0; ; tries++) {
       try {
         await commit(batch, batchNumber);
         if (stopped.signal.aborted) return false;
         writing = null;
-        counts.commits += 1;
-        counts.commands += batch.entries.length;
+        // Of the first try: it may have been the one that was carried out.
+        sentMs = writingSinceMs;
+        answeredMs = clock.nowMs();
+        if (batch.parts.length > 0) counts.commits += 1;
+        if (batch.parts.length > 0) counts.commands += batch.entries.length;
         return true;
       } catch (error) {
         if (stopped.signal.aborted) return false;
@@ -145,6 +201,9 @@ export function createJournal(options: JournalOptions): Journal {
   }
 
   function release(batch: SealedBatch): void {
+    const confirmed = confirming;
+    confirming = [];
+    for (const then of confirmed) then();
     for (const entry of batch.entries) {
       try {
         entry.release();
@@ -165,6 +224,9 @@ export function createJournal(options: JournalOptions): Journal {
     }
   }
 
+  const waiting = () => [...(writing === null ? [] : [writing]), ...sealed];
+
+  watchLease();
   return {
     counts,
     add(changes, entry, isUrgent = true) {
@@ -172,7 +234,7 @@ export function createJournal(options: JournalOptions): Journal {
         entry.abandon('STANDING_DOWN');
         return;
       }
-      if (changes.length === 0 && pumping === null && open.isEmpty) {
+      if (changes.length === 0 && pumping === null && open.isEmpty && leaseHolds()) {
         entry.release();
         return;
       }
@@ -184,6 +246,24 @@ export function createJournal(options: JournalOptions): Journal {
     setOneCommandPerBatch(on) {
       oneCommandPerBatch = on;
     },
+    isFull() {
+      let commands = open.commandCount;
+      let length = open.payloadLength;
+      for (const batch of waiting()) {
+        commands += batch.entries.length;
+        length += batch.payloadLength;
+      }
+      return commands >= WAITING_COMMANDS_MAX || length >= WAITING_LENGTH_MAX;
+    },
+    confirm(then) {
+      if (isOver()) return;
+      if (clock.nowMs() - answeredMs <= FRESH_MS && leaseHolds()) {
+        then();
+        return;
+      }
+      confirming.push(then);
+      probe();
+    },
     isStalled: () => writing !== null && clock.nowMs() - writingSinceMs > STALLED_MS,
     async settled() {
       while (!isOver() && (pumping !== null || !open.isEmpty)) {
@@ -194,8 +274,9 @@ export function createJournal(options: JournalOptions): Journal {
     stop() {
       if (stopped.signal.aborted) return;
       company?.clear();
+      renewal?.clear();
       stopped.abort(new Error('the journal was stopped'));
-      const left = [...(writing === null ? [] : [writing]), ...sealed, open.seal()];
+      const left = [...waiting(), open.seal()];
       for (const batch of left) abandon(batch, 'STANDING_DOWN');
     },
   };

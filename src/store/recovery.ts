@@ -17,7 +17,7 @@ export async function readLiveRows(sql: Sql): Promise<LiveRows> {
     FROM namespaces ORDER BY name`;
   const workers = await sql<WorkerRow[]>`
     SELECT worker_id, worker_number::float8 AS worker_number, namespace, name, display_name, nickname, default_worker, tags,
-      labels, labels_revision::float8 AS labels_revision, actions, slots, devices, sdk, draining, crashed, session_hash,
+      labels, labels_revision::float8 AS labels_revision, actions, slots, devices, sdk, draining, crashed, session_hash, reserved,
       completed_count::float8 AS completed_count, ${ms(sql, 'register')}, ${ms(sql, 'connect')}, ${ms(sql, 'last_seen')}
     FROM workers ORDER BY worker_number`;
   const workflowNames = await sql<WorkflowNameRow[]>`

@@ -23,6 +23,10 @@ export const holder = pgTable('holder', {
   batch: count('batch').notNull(),
   name: text('name').notNull(),
   acquireTime: time('acquire_time').notNull(),
+  /** What a renewal adds to the lease. */
+  leaseMs: integer('lease_ms'),
+  /** By the clock of the database. Over: the holder hangs, and a standby may take its place. */
+  leaseEndTime: time('lease_end_time'),
 });
 
 export const namespaces = pgTable('namespaces', {
@@ -50,6 +54,7 @@ export const workers = pgTable('workers', {
   draining: boolean('draining').notNull(),
   crashed: boolean('crashed').notNull(),
   sessionHash: text('session_hash'),
+  reserved: text('reserved'),
   completedCount: count('completed_count').notNull(),
   registerTime: time('register_time').notNull(),
   connectTime: time('connect_time'),
@@ -183,6 +188,7 @@ export const attempts = pgTable(
     acceptTime: time('accept_time'),
     endTime: time('end_time').notNull(),
     outcome: text('outcome').notNull(),
+    fact: text('fact'),
     failure: text('failure'),
     why: text('why'),
   },

@@ -105,6 +105,7 @@ const ATTEMPT: readonly Column[] = [
   ['accept_time', 'time', 'accept_ms'],
   ['end_time', 'time', 'end_ms'],
   ['outcome', 'text', 'outcome'],
+  ['fact', 'text', 'fact'],
   ['failure', 'text', 'failure'],
   ['why', 'text', 'why'],
 ];
@@ -127,6 +128,7 @@ const WORKER: readonly Column[] = [
   ['draining', 'boolean', 'draining'],
   ['crashed', 'boolean', 'crashed'],
   ['session_hash', 'text', 'session_hash'],
+  ['reserved', 'text', 'reserved'],
   ['completed_count', 'bigint', 'completed_count'],
   ['register_time', 'time', 'register_ms'],
   ['connect_time', 'time', 'connect_ms'],
@@ -211,7 +213,7 @@ const texts = new Map<string, string>();
 /**
  * The statement that writes these parts; parameters: epoch, batch, then the rows of each part as JSON, in order.
  * The guard comes first and everything joins it: with another epoch, or another batch than the next, nothing is
- * written. The answer is one row: `guarded` (0 or 1), and the holder's epoch and batch as they were before.
+ * written. Whatever is written renews the lease; without parts it does nothing else. The answer is one row: `guarded` (0 or 1), and the holder's epoch and batch as they were before.
  */
 export function batchStatement(parts: readonly Part[]): string {
   const key = parts.join();
@@ -220,7 +222,7 @@ export function batchStatement(parts: readonly Part[]): string {
     // As text first: a parameter typed json would be encoded a second time by the client.
     const writes = parts.map((part, index) => `${part} AS (${WRITES[part](`$${index + 3}::text::json`)})`);
     text = `WITH guard AS (
-      UPDATE holder SET batch = $2::bigint WHERE id = 1 AND epoch = $1::bigint AND batch = $2::bigint - 1 RETURNING 1
+      UPDATE holder SET batch = $2::bigint, lease_end_time = clock_timestamp() + lease_ms * interval '1 millisecond' WHERE id = 1 AND epoch = $1::bigint AND batch = $2::bigint - 1 RETURNING 1
     )${writes.map((write) => `, ${write}`).join('')}
     SELECT (SELECT count(*) FROM guard)::int AS guarded, epoch::float8 AS epoch, batch::float8 AS batch FROM holder WHERE id = 1`;
     texts.set(key, text);

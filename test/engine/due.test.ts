@@ -96,12 +96,35 @@ describe('the accept deadline', () => {
   it('counts from the hand-over', () => {
     const alpha = yard.hello({ name: 'alpha' });
     const run = yard.submit({ scheduleTimeoutMs: 0 });
-    yard.advance(60_000);
+    yard.advance(yard.times.acceptTimeoutMs - 1);
     alpha.handOver(run);
     yard.advance(yard.times.acceptTimeoutMs - 1);
     expect(stateOf(run)).toBe('ASSIGNED');
     yard.advance(1);
     expect(stateOf(run)).toBe('PENDING');
+  });
+
+  it('is there also for what is never handed over', () => {
+    yard.hello({ name: 'alpha' });
+    const run = yard.submit({ scheduleTimeoutMs: 0 });
+    yard.advance(yard.times.acceptTimeoutMs);
+    expect(stateOf(run)).toBe('PENDING');
+    expect(yard.store.attempts).toMatchObject([{ outcome: 'ACCEPT_TIMEOUT' }]);
+  });
+
+  it('does not run while the stream is away, and begins anew when it is back', () => {
+    const alpha = yard.hello({ name: 'alpha' });
+    const run = yard.submit({ scheduleTimeoutMs: 0 });
+    alpha.handOver(run);
+    yard.take({ kind: 'close_session', connection: alpha.connection, reason: 'CLOSED' });
+    yard.advance(yard.times.acceptTimeoutMs);
+    expect(stateOf(run)).toBe('ASSIGNED');
+    const back = alpha.resume([run]);
+    yard.advance(yard.times.acceptTimeoutMs - 1);
+    expect(yard.worker(alpha.workerId).notReadyReason).toBeNull();
+    back.accept(run);
+    yard.advance(1);
+    expect(stateOf(run)).toBe('RUNNING');
   });
 
   it('withdraws the step, uses no attempt, and gives it to somebody else', () => {
@@ -156,7 +179,8 @@ describe('the accept deadline', () => {
         'STALE_ASSIGNMENT',
       );
       expect([yard.holder(next), yard.holder(run)]).toEqual(['alpha', null]);
-      yard.advance(yard.times.missedAcceptPauseMsMax);
+      alpha.accept(next);
+      yard.advance(yard.times.reofferPauseMs);
       expect(yard.holder(run)).toBe('alpha');
     });
 
@@ -227,4 +251,27 @@ it('lost workers have a budget of their own: after the last the step has CRASHED
     ]);
   }
   expect(yard.step(run)).toMatchObject({ failure: { reason: 'WORKER_LOST' }, run: { state: 'CRASHED' } });
+});
+
+describe('after a pause of the loop', () => {
+  it('every deadline is at least the grace away, and nothing else has moved', () => {
+    const alpha = yard.hello({ name: 'alpha', slots: 2 });
+    const slow = yard.submit({ executionTimeoutMs: 1_000 });
+    const cut = yard.submit({ retry: { attemptsMax: 2, initialBackoffMs: 5_000 } });
+    alpha.accept(slow);
+    alpha.accept(cut);
+    alpha.fail(cut);
+    const waiting = yard.submit({ action: 'nobody serves it', scheduleTimeoutMs: 2_000 });
+    const patient = yard.submit({ action: 'nobody serves it', scheduleTimeoutMs: 60_000 });
+    yard.take({ kind: 'postpone_deadlines' });
+    yard.advance(5_000);
+    // A backoff is no deadline.
+    expect([stateOf(slow), stateOf(waiting), stateOf(cut)]).toEqual(['RUNNING', 'PENDING', 'ASSIGNED']);
+    yard.advance(yard.times.reconnectGraceMs - 5_001);
+    expect([stateOf(slow), stateOf(waiting)]).toEqual(['RUNNING', 'PENDING']);
+    yard.advance(1);
+    expect([stateOf(slow), stateOf(waiting), stateOf(patient)]).toEqual(['TIMED_OUT', 'TIMED_OUT', 'PENDING']);
+    yard.advance(30_000);
+    expect(stateOf(patient)).toBe('TIMED_OUT');
+  });
 });

@@ -265,7 +265,7 @@ describe('resuming', () => {
     const run = yard.submit();
     alpha.accept(run);
     const back = alpha.resume([run]);
-    expect(yard.effects).toMatchObject([{ kind: 'evict', connection: alpha.connection, reason: 'SUPERSEDED' }]);
+    expect(yard.effects).toEqual([{ kind: 'end_stream', connection: alpha.connection }]);
     expect(yard.holder(run)).toBe('alpha');
     expect(yard.refuse({ kind: 'upsert_labels', connection: alpha.connection, patch: new Map() }).refused).toBe(
       'STALE_SESSION',

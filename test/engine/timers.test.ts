@@ -2,12 +2,13 @@ import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { createTimerHeap, NO_TIMER, type TimerHandle } from '../../src/engine/timers.ts';
 
-type Operation = readonly ['arm', number] | readonly ['disarm', number] | readonly ['pass', number];
+type Operation = readonly ['arm' | 'disarm' | 'pass' | 'postpone', number];
 
 const operation: fc.Arbitrary<Operation> = fc.oneof(
   { weight: 5, arbitrary: fc.tuple(fc.constant('arm' as const), fc.integer({ min: 0, max: 50 })) },
   { weight: 3, arbitrary: fc.tuple(fc.constant('disarm' as const), fc.nat()) },
   { weight: 2, arbitrary: fc.tuple(fc.constant('pass' as const), fc.integer({ min: 0, max: 20 })) },
+  { weight: 1, arbitrary: fc.tuple(fc.constant('postpone' as const), fc.integer({ min: 0, max: 40 })) },
 );
 
 it('does what a list that is searched every time does', () => {
@@ -29,6 +30,15 @@ it('does what a list that is searched every time does', () => {
           const handle = handles[number % handles.length] ?? NO_TIMER;
           heap.disarm(handle);
           armed = armed.filter((timer) => timer.handle !== handle);
+        } else if (kind === 'postpone') {
+          const earliestMs = nowMs + number;
+          // Every third stays where it is.
+          const moves = (name: string) => Number(name.slice('timer '.length)) % 3 !== 0;
+          heap.postpone(earliestMs, moves);
+          armed = armed.map((timer) =>
+            moves(timer.name) ? { ...timer, atMs: Math.max(timer.atMs, earliestMs) } : timer,
+          );
+          armed.sort((a, b) => a.atMs - b.atMs || a.handle - b.handle);
         } else {
           nowMs += number;
           const due = armed.filter((timer) => timer.atMs <= nowMs);

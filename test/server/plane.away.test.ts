@@ -1,9 +1,11 @@
 /** The database is away: nothing is promised meanwhile, nothing is lost, and all goes on when it is back. */
 import { beforeEach, describe, expect, it } from 'vitest';
-import { STALLED_MS } from '../../src/store/journal.ts';
+import { STALLED_MS, WAITING_LENGTH_MAX } from '../../src/store/journal.ts';
 import { draftOf } from '../support/engine.ts';
 import { offerOf } from '../support/offers.ts';
 import { aMoment, movingClock, openTestStore, type TestPlane, type TestStore, WAIT } from '../support/store.ts';
+
+const GRACE_MS = 800;
 
 let store: TestStore;
 let clock: ReturnType<typeof movingClock>;
@@ -12,7 +14,7 @@ let plane: TestPlane;
 beforeEach(async () => {
   store = await openTestStore();
   clock = movingClock();
-  plane = await store.plane({ clock });
+  plane = await store.plane({ clock, times: { reconnectGraceMs: GRACE_MS } });
   return async () => {
     store.proxy.resume();
     await store.close();
@@ -77,19 +79,49 @@ describe.each(Object.entries(AWAY))('a database that is %s', (_how, { go, back }
 });
 
 describe('while it is away', () => {
-  it('no timer has effect', async () => {
-    const runId = await plane.run({ scheduleTimeoutMs: 5_000 });
+  it('no timer has effect, and when it is back nobody is timed out by it', async () => {
+    const { connection, offered } = await plane.worker('alpha');
+    const running = await plane.run({ executionTimeoutMs: 4_000 });
+    const assignmentId = await offered(running);
+    await plane.fact({ kind: 'accept_step', connection, assignmentId });
+    const waiting = await plane.run({ scheduleTimeoutMs: 5_000, action: 'nobody serves it' });
+    const states = async () =>
+      (await store.sql`SELECT state FROM runs WHERE run_id IN (${running}, ${waiting}) ORDER BY state`).map(
+        ({ state }) => state,
+      );
+    // Nothing is on its way to the store, so only what is due finds out.
+    await plane.take({ kind: 'read_namespaces' });
     store.proxy.hold();
-    const submitted = plane.run();
-    await aMoment();
+    const awayMs = performance.now();
     clock.advance(STALLED_MS + 1);
     clock.advance(10_000);
-    expect(await store.sql`SELECT state FROM runs WHERE run_id = ${runId}`).toEqual([{ state: 'PENDING' }]);
+    await aMoment();
+    expect(await states()).toEqual(['PENDING', 'RUNNING']);
     store.proxy.resume();
-    await submitted;
-    await expect
-      .poll(() => store.sql`SELECT state FROM runs WHERE run_id = ${runId}`, WAIT)
-      .toEqual([{ state: 'TIMED_OUT' }]);
+    await plane.run({ action: 'nobody serves it' });
+    expect(await states()).toEqual(['PENDING', 'RUNNING']);
+    await expect.poll(states, WAIT).toEqual(['TIMED_OUT', 'TIMED_OUT']);
+    expect(performance.now() - awayMs).toBeGreaterThanOrEqual(GRACE_MS);
+  });
+
+  it('facts are taken up to a limit; whoever has more is told to send it again', async () => {
+    const size = 1024 * 1024;
+    const count = WAITING_LENGTH_MAX / size + 6;
+    const { connection, effects } = await plane.worker('alpha', { slots: count });
+    for (let index = 0; index < count; index++) await plane.run();
+    const held = effects.flatMap((effect) => (effect.kind === 'run_step' ? [effect.offer.assignmentId] : []));
+    await Promise.all(held.map((assignmentId) => plane.fact({ kind: 'accept_step', connection, assignmentId })));
+    store.proxy.hold();
+    const outputJson = JSON.stringify('x'.repeat(size));
+    const succeed = (assignmentId: string) =>
+      plane.fact({ kind: 'succeed_step', connection, assignmentId, outputJson });
+    const answers = held.map(succeed);
+    const refused = await Promise.all(answers.slice(-6));
+    expect(refused).toEqual(Array(6).fill(expect.objectContaining({ refused: 'RATE_LIMITED', retryAfterMs: 1_000 })));
+    expect(await plane.refuse({ kind: 'read_namespaces' })).toMatchObject({ refused: 'STORE_UNAVAILABLE' });
+    store.proxy.resume();
+    expect(await Promise.all(answers.slice(0, -6))).toEqual(Array(count - 6).fill(null));
+    expect(await Promise.all(held.slice(-6).map(succeed))).toEqual(Array(6).fill(null));
   });
 
   it('log lines stay with their worker, which is told when to send them again', async () => {

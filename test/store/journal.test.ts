@@ -6,7 +6,7 @@ import { BATCH_BYTES_MAX, BATCH_ROWS_MAX, createBatch, type Entry, type SealedBa
 import { DeposedError } from '../../src/store/holder.ts';
 import { createJournal, type Journal, STALLED_MS } from '../../src/store/journal.ts';
 import { createYard, draftOf, type Yard } from '../support/engine.ts';
-import { movingClock, WAIT } from '../support/store.ts';
+import { aMoment, movingClock, WAIT } from '../support/store.ts';
 
 interface Write {
   readonly batch: SealedBatch;
@@ -37,6 +37,8 @@ beforeEach(() => {
     onFatal: fatal,
   });
 });
+
+const away = Object.assign(new Error('gone'), { code: 'CONNECTION_CLOSED' });
 
 const entry = (name: string): Entry => ({
   command: name,
@@ -212,8 +214,6 @@ describe('a batch', () => {
 });
 
 describe('a store that does not answer, or says no', () => {
-  const away = Object.assign(new Error('gone'), { code: 'CONNECTION_CLOSED' });
-
   it('the same batch under the same number again, until it is there', async () => {
     journal.add(submitted(), entry('first'));
     const first = await nextWrite(1);
@@ -283,5 +283,99 @@ describe('a store that does not answer, or says no', () => {
     first.done();
     await journal.settled();
     expect(events).toEqual(['first STANDING_DOWN']);
+  });
+});
+
+describe('the lease', () => {
+  const LEASE_MS = 5_000;
+  const leased = () => {
+    journal.stop();
+    writes = [];
+    journal = createJournal({
+      commit: (batch, number) => new Promise((done, fail) => writes.push({ batch, number, done, fail })),
+      clock,
+      fraction: () => 0,
+      log: SILENT_LOG,
+      onFatal: fatal,
+      leaseMs: LEASE_MS,
+    });
+  };
+  const QUIET = { parts: [], rows: [] };
+
+  it('is renewed when nothing else is written, less than once a second', async () => {
+    leased();
+    (await nextWrite(1)).done();
+    await journal.settled();
+    clock.advance(LEASE_MS / 4 - 100);
+    journal.add(submitted(), entry('first'));
+    (await nextWrite(2)).done();
+    await journal.settled();
+    // What was written has renewed it.
+    clock.advance(200);
+    await aMoment();
+    expect(writes).toHaveLength(2);
+    clock.advance(LEASE_MS / 4);
+    const third = await nextWrite(3);
+    expect(third.batch).toMatchObject(QUIET);
+    expect(third.number).toBe(3);
+    third.done();
+    expect(LEASE_MS / 4).toBeGreaterThanOrEqual(1_000);
+    expect(journal.counts).toEqual({ commits: 1, commands: 1 });
+  });
+
+  it('nothing is released once it is nearly over, until the store has renewed it', async () => {
+    leased();
+    (await nextWrite(1)).done();
+    await journal.settled();
+    journal.add([], entry('read'));
+    expect(events).toEqual(['read']);
+    journal.add(submitted(), entry('written'));
+    const second = await nextWrite(2);
+    // The commit is through, and then the process stood still.
+    clock.advance(LEASE_MS - 999);
+    second.done();
+    const third = await nextWrite(3);
+    expect(events).toEqual(['read']);
+    journal.add([], entry('read later'));
+    third.done();
+    await journal.settled();
+    expect(events).toEqual(['read', 'written', 'read later']);
+  });
+
+  it('lost meanwhile: nothing of it is released', async () => {
+    leased();
+    (await nextWrite(1)).done();
+    await journal.settled();
+    journal.add(submitted(), entry('written'));
+    const second = await nextWrite(2);
+    clock.advance(LEASE_MS);
+    second.done();
+    (await nextWrite(3)).fail(new DeposedError('another epoch'));
+    await vi.waitFor(() => expect(fatal).toHaveBeenCalledOnce(), WAIT);
+    journal.stop();
+    expect(events).toEqual(['written STANDING_DOWN']);
+  });
+});
+
+describe('asking whether the store is there', () => {
+  it('writes nothing when it has answered lately', async () => {
+    journal.add(submitted(), entry('first'));
+    (await nextWrite(1)).done();
+    await journal.settled();
+    journal.confirm(() => events.push('there'));
+    expect(events).toEqual(['first', 'there']);
+    expect(writes).toHaveLength(1);
+  });
+
+  it('else waits for its answer, however long that takes', async () => {
+    journal.confirm(() => events.push('there'));
+    const first = await nextWrite(1);
+    expect(first.batch).toMatchObject({ parts: [], rows: [] });
+    clock.advance(60_000);
+    expect(events).toEqual([]);
+    first.fail(away);
+    (await nextWrite(2)).done();
+    await journal.settled();
+    expect(events).toEqual(['there']);
   });
 });

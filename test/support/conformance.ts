@@ -7,6 +7,7 @@ import { type Run, RunState, type Step, StepState } from '../../gen/yardmaster/v
 import { WorkerService } from '../../gen/yardmaster/v1/worker_service_pb.ts';
 import { DEFAULT_LIMITS, DEFAULT_TIMES, type Limits, type Times } from '../../src/domain/limits.ts';
 import { SILENT_LOG } from '../../src/lib/log.ts';
+import type { ServerConfig } from '../../src/server/config.ts';
 import { type RunningServer, startServer } from '../../src/server/server.ts';
 import { type Calls, callsOf, metadataOf } from './conformance_calls.ts';
 import { type HelloInit, WorkerStream } from './conformance_stream.ts';
@@ -23,6 +24,7 @@ export interface YardSettings {
 
 interface Running {
   readonly database: TestDatabase;
+  readonly settings: Partial<ServerConfig>;
   readonly server: RunningServer;
   readonly client: Client;
 }
@@ -46,9 +48,21 @@ export class Yard {
       times: { ...DEFAULT_TIMES, ...times },
       limits: { ...DEFAULT_LIMITS, ...limits },
     };
-    const server = await startServer(settings, SILENT_LOG);
-    const client = new Client(`127.0.0.1:${server.grpcPort}`, credentials.createInsecure());
-    this.#running = { database, server, client };
+    this.#running = { database, settings, ...(await serve(settings)) };
+  }
+
+  /** The server stops, and another begins on the same database. Streams end without a goodbye; their processes go on. */
+  async restart(): Promise<void> {
+    const { client, server, settings, database } = present(this.#running);
+    await server.stop();
+    client.close();
+    // At the same address, as whoever was connected expects.
+    this.#running = { database, settings, ...(await serve({ ...settings, grpcPort: server.grpcPort, httpPort: 0 })) };
+  }
+
+  /** Where SDKs connect to. */
+  get address(): string {
+    return `127.0.0.1:${present(this.#running).server.grpcPort}`;
   }
 
   async stop(): Promise<void> {
@@ -123,6 +137,11 @@ export class Yard {
   async worker(workerId: string) {
     return present((await this.admin.getWorker({ workerId })).worker);
   }
+}
+
+async function serve(settings: Partial<ServerConfig>) {
+  const server = await startServer(settings, SILENT_LOG);
+  return { server, client: new Client(`127.0.0.1:${server.grpcPort}`, credentials.createInsecure()) };
 }
 
 /** One server for the file; after each test all its workers leave. */

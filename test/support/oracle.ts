@@ -332,6 +332,7 @@ export class Oracle {
   resume(worker: OracleWorker, named: ReadonlySet<string>, nowMs: number) {
     for (const step of this.held(worker)) if (!named.has(this.nameOf(step))) this.#lose(step, nowMs, false);
     for (const name of worker.reserved) if (!named.has(name)) worker.reserved.delete(name);
+    for (const step of this.held(worker)) if (step.state === 'ASSIGNED') step.acceptAt = nowMs + this.#times.acceptMs;
     this.#connect(worker);
   }
 
@@ -339,7 +340,10 @@ export class Oracle {
     worker.connected = false;
     worker.condition += 1;
     worker.graceAt = nowMs + this.#times.graceMs;
-    for (const step of this.held(worker)) step.graceAt = worker.graceAt;
+    for (const step of this.held(worker)) {
+      step.graceAt = worker.graceAt;
+      step.acceptAt = NEVER;
+    }
   }
 
   goodbye(worker: OracleWorker, nowMs: number) {
@@ -351,7 +355,7 @@ export class Oracle {
 
   remove(worker: OracleWorker, nowMs: number) {
     worker.connected = worker.process = false;
-    for (const step of this.held(worker)) this.#lose(step, nowMs, false);
+    for (const step of this.held(worker)) this.#reopen(step, nowMs, false);
     this.workers.splice(this.workers.indexOf(worker), 1);
   }
 

@@ -1,14 +1,25 @@
 /** Explanations on the wire. */
 import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { StepExplanationSchema } from '../../../gen/yardmaster/v1/admin_service_pb.ts';
 import {
   type ExplanationSchema,
   type RankSchema,
+  StepState as WireStepState,
   Verdict as WireVerdict,
   type WorkerReportSchema,
 } from '../../../gen/yardmaster/v1/run_pb.ts';
 import type { Explanation, WorkerReport } from '../../domain/explain.ts';
 import type { Rank } from '../../domain/rank.ts';
+import type { StepState } from '../../domain/step.ts';
 import { optionalTime, timestamp } from './time.ts';
+
+export function writeStepExplanation(
+  stepName: string,
+  state: StepState,
+  explanation: Explanation,
+): MessageInitShape<typeof StepExplanationSchema> {
+  return { stepName, state: WireStepState[state], explanation: writeExplanation(explanation) };
+}
 
 export function writeExplanation(explanation: Explanation): MessageInitShape<typeof ExplanationSchema> {
   return {

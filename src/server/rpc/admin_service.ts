@@ -1,6 +1,7 @@
 /** AdminService, put together from its groups. */
 import type { AdminService } from '../../../gen/yardmaster/v1/admin_service_pb.ts';
 import type { Plane } from '../plane.ts';
+import { explainRpcs } from './explain.ts';
 import { namespaceRpcs } from './namespaces.ts';
 import type { Implementation } from './rpc.ts';
 import { runChangeRpcs } from './run_changes.ts';
@@ -16,6 +17,7 @@ export function adminService(plane: Plane): Implementation<typeof AdminService> 
     ...runRpcs(plane),
     ...runChangeRpcs(plane),
     ...stepLogRpcs(plane),
+    ...explainRpcs(plane),
     ...namespaceRpcs(plane),
   };
 }

@@ -6,6 +6,7 @@ import { clean } from '../convert/text.ts';
 import type { Plane } from '../plane.ts';
 import { checkLineNumbers, readFact, readLines } from './facts.ts';
 import type { Incoming } from './incoming.ts';
+import { createConfirmLate } from './late_facts.ts';
 import { heartbeatOrder, labelsUpsertedOrder } from './orders.ts';
 import type { Order } from './outgoing.ts';
 import { createPace } from './pace.ts';
@@ -13,6 +14,8 @@ import { createPace } from './pace.ts';
 export interface IntakeOptions {
   readonly plane: Plane;
   readonly connection: number;
+  /** Of the worker this stream was opened for. */
+  readonly workerId: () => string;
   readonly push: (order: Order) => void;
   readonly settle: (sequence: number) => void;
   readonly refuse: (sequence: number, refusal: Refusal) => void;
@@ -24,13 +27,15 @@ export type Intake = (message: ConnectRequest['message'], incoming: Incoming) =>
 export function createIntake(options: IntakeOptions): Intake {
   const { plane, connection, push, settle } = options;
   const { clock, limits } = plane;
+  const confirmLate = createConfirmLate(plane, options.workerId);
   const labelPace = createPace(limits.labelMessagesPerSecondMax, clock.nowMs());
   const linePace = createPace(limits.logLinesPerSecondMax, clock.nowMs());
 
   function progressed({ assignmentId, text, phase, fraction }: StepProgressed): void {
     const progress = { text: shorten(text), phase: shorten(phase), fraction: fraction ?? null };
     plane.decide({ kind: 'progress_step', connection, assignmentId, progress }, (result) => {
-      if (isRefusal(result)) options.refuse(0, result);
+      // Of progress the last word wins, and there will be another.
+      if (isRefusal(result) && result.retryAfterMs === undefined) options.refuse(0, result);
     });
   }
 
@@ -64,10 +69,16 @@ export function createIntake(options: IntakeOptions): Intake {
     else if (command.kind === 'upsert_labels') upserted(sequence, command);
     else {
       plane.decide(command, (result) => {
-        if (isRefusal(result)) options.refuse(sequence, result);
-        else settle(sequence);
+        if (!isRefusal(result)) settle(sequence);
+        else if ('assignmentId' in command) confirmLate(command, result, (final) => answer(sequence, final));
+        else options.refuse(sequence, result);
       });
     }
+  }
+
+  function answer(sequence: number, refusal: Refusal | null): void {
+    if (refusal === null) settle(sequence);
+    else options.refuse(sequence, refusal);
   }
 
   function upserted(sequence: number, command: CommandOf<'upsert_labels'>): void {

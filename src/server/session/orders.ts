@@ -42,7 +42,7 @@ export function runStepOrder(offer: Offer, { inputJson, runInputJson }: StepInpu
 }
 
 /** The orders that need nothing but themselves. */
-export function effectOrder(effect: Exclude<Effect, { kind: 'run_step' }>): Order {
+export function effectOrder(effect: Exclude<Effect, { kind: 'run_step' | 'end_stream' }>): Order {
   switch (effect.kind) {
     case 'cancel_step': {
       const { assignmentId, reason } = effect;

@@ -46,8 +46,16 @@ export function createSession({ plane, namespace, transport }: SessionOptions): 
       fail(refuse('RATE_LIMITED', `the stream is not read: more than ${UNREAD_MESSAGES_MAX} messages wait for it`)),
   });
   const connection = plane.attach(onEffect);
-  const intake = createIntake({ plane, connection, push: outgoing.push, settle, refuse: refused });
+  const intake = createIntake({
+    plane,
+    connection,
+    workerId: () => workerId,
+    push: outgoing.push,
+    settle,
+    refuse: refused,
+  });
   let phase: Phase = 'NEW';
+  let workerId = '';
   let silence: SilenceWatch | null = null;
   let deadline: Timer | null = clock.after(times.helloTimeoutMs, () => {
     fail(refuse('HELLO_EXPECTED', `no hello came within ${times.helloTimeoutMs} ms`));
@@ -87,6 +95,7 @@ export function createSession({ plane, namespace, transport }: SessionOptions): 
         fail(result);
         return;
       }
+      workerId = result.worker.workerId;
       log.info({ worker: result.worker.name, namespace, resumed: result.resumed }, 'worker connected');
       const sessionId = result.resumed && value.resume ? value.resume.sessionId : secret;
       outgoing.push({ case: 'welcome', value: writeWelcome(result, sessionId, limits, times) });
@@ -118,6 +127,10 @@ export function createSession({ plane, namespace, transport }: SessionOptions): 
     if (phase === 'CLOSED') return;
     if (effect.kind === 'run_step') {
       pushOffer(effect.offer);
+      return;
+    }
+    if (effect.kind === 'end_stream') {
+      end();
       return;
     }
     outgoing.push(effectOrder(effect));
