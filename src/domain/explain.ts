@@ -209,17 +209,19 @@ export function survey<T extends Seen>(found: Survey<T>, one: T): void {
     found.standing = 0;
   }
   if (better >= 0) found.standing += 1;
-  if (found.best === null || isBetter(one, found.best)) found.best = one;
+  if (found.best === null || isBetter(one, standing, found.best)) found.best = one;
 }
 
 /** Of a pinned run only its own worker counts; of others the one with the better standing, then the nearer. */
-function isBetter(one: Seen, best: Seen): boolean {
+function isBetter(one: Seen, standing: WaitingVerdict, best: Seen): boolean {
   const pinned = Number(isElsewhere(best)) - Number(isElsewhere(one));
-  return (pinned || compareStandings(standingOf(one.failed), standingOf(best.failed)) || compareSeen(best, one)) > 0;
+  if (pinned !== 0) return pinned > 0;
+  return (compareStandings(standing, standingOf(best.failed)) || compareSeen(best, one)) > 0;
 }
 
 function isElsewhere({ failed }: Seen): boolean {
-  return failed.some(({ clause }) => clause === 'STICKY');
+  for (const { clause } of failed) if (clause === 'STICKY') return true;
+  return false;
 }
 
 /** What is known of a step without looking at any worker. */

@@ -1,5 +1,6 @@
 /** Who may take a step. Placement asks for the verdict, an explanation for the list of what fails: from the same clauses. */
 import type { Demand } from './demand.ts';
+import { type DeviceDemand, type DevicePools, type DevicesInUse, freeDevice, poolFor } from './devices.ts';
 import { type DesiredLabel, type Labels, type LabelValue, labelMatches } from './labels.ts';
 import type { Pin } from './sticky.ts';
 import { type MatchMode, tagsAllow } from './tags.ts';
@@ -15,6 +16,9 @@ export interface WorkerFacts {
   readonly slots: number;
   /** Assignments held, and places kept for handlers that were told to stop and have not. */
   readonly slotsUsed: number;
+  /** null: none were declared. */
+  readonly devices: DevicePools | null;
+  readonly devicesInUse: DevicesInUse;
   readonly draining: boolean;
   /** null: ready; else why not (`DISCONNECTED`, `BACK_PRESSURE`, `ACCEPT_MISSED`). */
   readonly notReadyReason: string | null;
@@ -39,11 +43,12 @@ export interface FailedClause {
   readonly needs: string;
 }
 
-/** Whether what the worker is (itself, action, tags, labels) fits; changes only with labels, tags and actions. */
+/** Whether what the worker is (itself, action, tags, labels, devices) fits, however busy it is. */
 export function suits(worker: WorkerFacts, demand: Demand, mode: MatchMode): boolean {
   if (!worker.actions.has(demand.action) || worker.namespace !== demand.namespace) return false;
   if (!pinAllows(worker, demand.pin)) return false;
   if (!tagsAllow(demand.runsOn, worker.tags, mode)) return false;
+  if (demand.device !== null && poolFor(worker.devices, demand.device) === null) return false;
   for (const desired of demand.desired) {
     if (desired.required && !labelMatches(worker.labels, desired)) return false;
   }
@@ -53,6 +58,11 @@ export function suits(worker: WorkerFacts, demand: Demand, mode: MatchMode): boo
 /** A HARD pin leaves one worker; every other clause applies to that one besides. */
 function pinAllows(worker: WorkerFacts, pin: Pin | null): boolean {
   return pin === null || !pin.hard || pin.workerId === worker.workerId;
+}
+
+/** Whether the device asked for is free on a worker that suits. */
+export function hasDevice({ devices, slots, devicesInUse }: WorkerFacts, { device }: Demand): boolean {
+  return device === null || freeDevice(devices, slots, devicesInUse, device) !== null;
 }
 
 /** Whether the worker can be given anything at all now: a free slot, a live session, not draining. */
@@ -71,7 +81,7 @@ export interface Check {
 
 /** Every condition of the demand, in the order in which they are shown; those of the step alone are `RETURNED_BEFORE`. */
 export function checksOf(demand: Demand, mode: MatchMode): Check[] {
-  const { runsOn, pin } = demand;
+  const { runsOn, pin, device } = demand;
   return [
     {
       clause: 'ACTION',
@@ -89,6 +99,7 @@ export function checksOf(demand: Demand, mode: MatchMode): Check[] {
     },
     ...demand.desired.filter(({ required }) => required).map(labelCheck),
     ...(pin?.hard ? [pinCheck(pin)] : []),
+    ...(device === null ? [] : [deviceCheck(device)]),
     ...OPEN_CHECKS,
   ];
 }
@@ -101,6 +112,29 @@ function labelCheck(desired: DesiredLabel): Check {
     fails: (worker) => !labelMatches(worker.labels, desired),
     has: (worker) => shown(worker.labels.get(desired.key)),
   };
+}
+
+function deviceCheck(device: DeviceDemand): Check {
+  return {
+    clause: 'DEVICE',
+    key: '',
+    needs:
+      device.kind === 'GPU' && device.fallback ? 'a free GPU, or a CPU slot without GPUs' : `a free ${device.kind}`,
+    fails: ({ devices, slots, devicesInUse }) => freeDevice(devices, slots, devicesInUse, device) === null,
+    has: (worker) => shownPool(worker, device),
+  };
+}
+
+function shownPool({ devices, slots, devicesInUse }: WorkerFacts, device: DeviceDemand): string {
+  const gpus = devices?.gpuIds.length ?? 0;
+  switch (poolFor(devices, device)) {
+    case null:
+      return device.kind === 'GPU' ? 'no GPUs' : 'no CPU slots';
+    case 'GPU':
+      return `${devicesInUse.gpuIds.size} of ${gpus} GPUs in use`;
+    case 'CPU':
+      return `${devicesInUse.cpus} of ${devices?.cpuSlots ?? slots} CPU slots in use`;
+  }
 }
 
 function pinCheck(pin: Pin): Check {

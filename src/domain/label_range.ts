@@ -158,15 +158,15 @@ function isSingle({ low, high }: LabelRange): boolean {
   return low.value === high.value;
 }
 
-function boundImplies({ low, high }: LabelRange, { comparator, value }: DesiredLabel): boolean {
+function boundImplies({ low, high, excluded }: LabelRange, { comparator, value }: DesiredLabel): boolean {
   const limit = Number(value);
   switch (comparator) {
     case 'GREATER_THAN':
-      return low.value > limit || (low.value === limit && low.open);
+      return low.value > limit || (low.value === limit && (low.open || excluded.has(limit)));
     case 'GREATER_THAN_OR_EQUAL':
       return low.value >= limit;
     case 'LESS_THAN':
-      return high.value < limit || (high.value === limit && high.open);
+      return high.value < limit || (high.value === limit && (high.open || excluded.has(limit)));
     default:
       return high.value <= limit;
   }

@@ -1,5 +1,6 @@
 /** Which of the workers that may take a step gets it. */
 import type { Demand } from './demand.ts';
+import { poolFor } from './devices.ts';
 import type { WorkerFacts } from './feasibility.ts';
 import { labelMatches } from './labels.ts';
 import { tagsCover } from './tags.ts';
@@ -7,6 +8,8 @@ import { tagsCover } from './tags.ts';
 export interface Rank {
   /** It is the worker of a SOFT pin; a HARD one leaves nothing to choose. */
   readonly sticky: boolean;
+  /** It has the device asked for, rather than the CPU slot that stands in for it; true when none was asked for. */
+  readonly deviceAskedFor: boolean;
   /** Highest single weight among the matched optional labels; 0 when none matched. */
   readonly highestWeight: number;
   readonly weightSum: number;
@@ -40,6 +43,7 @@ export function rankOf(worker: RankedWorker, demand: Demand): Rank {
   }
   return {
     sticky: demand.pin !== null && !demand.pin.hard && demand.pin.workerId === worker.workerId,
+    deviceAskedFor: demand.device === null || poolFor(worker.devices, demand.device) === demand.device.kind,
     highestWeight,
     weightSum,
     tagsCover: tagsCover(demand.runsOn, worker.tags),
@@ -54,6 +58,7 @@ export function rankOf(worker: RankedWorker, demand: Demand): Rank {
 export function compareRanks(a: Rank, b: Rank): number {
   return (
     Number(b.sticky) - Number(a.sticky) ||
+    Number(b.deviceAskedFor) - Number(a.deviceAskedFor) ||
     b.highestWeight - a.highestWeight ||
     b.weightSum - a.weightSum ||
     Number(b.tagsCover) - Number(a.tagsCover) ||

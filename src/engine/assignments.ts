@@ -1,11 +1,12 @@
 /** An assignment from its birth to its end: the step, the worker's slot and every timer of it, changed together. */
 import { assignmentIdFor } from '../domain/assignment_id.ts';
+import { type Device, freeDevice } from '../domain/devices.ts';
 import type { StepEvent } from '../domain/step.ts';
 import { capacityChanged } from './capacity.ts';
 import { becomeLive, reconsiderLive } from './concurrency.ts';
 import { offerOf } from './effects.ts';
 import { armForget } from './forgetting.ts';
-import { failureJson } from './images.ts';
+import { deviceJson, failureJson } from './images.ts';
 import { pinByAssignment, reconsiderPin } from './pins.ts';
 import type { AttemptRow } from './rows.ts';
 import type { AssignmentRecord, EngineState, FactKind, StepFailure, StepRecord, WorkerRecord } from './state.ts';
@@ -25,12 +26,14 @@ export function assign(
   dequeue(state, step);
   moveStep(step, 'ASSIGN');
   state.assignSequence += 1;
+  const device = leaseFor(step, worker);
   const assignment: AssignmentRecord = {
     assignmentId: assignmentIdFor(step.run.runId, turn.ids.randomId()),
     worker,
     number: step.attemptBase + step.failures + step.losses + 1,
     sequence: state.assignSequence,
     why,
+    device,
     labelsRevision: worker.labelsRevision,
     assignMs: turn.nowMs,
     acceptMs: null,
@@ -48,6 +51,7 @@ export function assign(
   worker.lastAssignSequence = state.assignSequence;
   worker.lastAssignMs = turn.nowMs;
   worker.assignments.set(assignment.assignmentId, step);
+  if (device !== null) worker.leases.set(assignment.assignmentId, device);
   state.assignments.set(assignment.assignmentId, step);
   // It has less room than before: what waits did not become possible for it by this.
   const wasFreed = turn.freedWorkers.has(worker);
@@ -59,7 +63,7 @@ export function assign(
   turn.effects.push({
     kind: 'run_step',
     connection: worker.connection as number,
-    offer: offerOf(step, assignment.assignmentId, assignment.number, assignment.labelsRevision),
+    offer: offerOf(step, assignment),
   });
 }
 
@@ -72,6 +76,11 @@ export function armAccept(state: EngineState, turn: Turn, step: StepRecord): voi
   if (assignment === null) return;
   state.timers.disarm(assignment.acceptTimer);
   assignment.acceptTimer = state.timers.arm(turn.nowMs + state.times.acceptTimeoutMs, { kind: 'accept', step });
+}
+
+function leaseFor(step: StepRecord, { devices, slots, devicesInUse }: WorkerRecord): Device | null {
+  const { device } = step.demand.spec;
+  return device === null ? null : freeDevice(devices, slots, devicesInUse, device);
 }
 
 export interface Ending {
@@ -150,6 +159,7 @@ function attemptRow(turn: Turn, step: StepRecord, assignment: AssignmentRecord, 
     number: assignment.number,
     worker_id: assignment.worker.workerId,
     worker_name: assignment.worker.name,
+    device: deviceJson(assignment.device),
     labels_revision: assignment.labelsRevision,
     assign_ms: assignment.assignMs,
     accept_ms: assignment.acceptMs,

@@ -6,6 +6,7 @@ import type { Turn } from './turn.ts';
 /** To be called after anything that decides whether, or what, the worker may take. */
 export function capacityChanged(state: EngineState, turn: Turn, worker: WorkerRecord): void {
   worker.slotsUsed = worker.assignments.size + worker.reserved.size;
+  if (worker.leases.size > 0) countDevices(worker);
   worker.notReadyReason = notReadyReason(worker);
   const open = isOpen(worker);
   if (open) turn.freedWorkers.add(worker);
@@ -16,6 +17,18 @@ export function capacityChanged(state: EngineState, turn: Turn, worker: WorkerRe
     if (open) addTo(state.openWorkers, key, worker);
     else removeFrom(state.openWorkers, key, worker);
   }
+}
+
+/** Leases end with their assignments, or with the place that is kept for one. */
+export function countDevices(worker: WorkerRecord): void {
+  const gpuIds = new Set<string>();
+  let cpus = 0;
+  for (const [assignmentId, { kind, id }] of worker.leases) {
+    if (!worker.assignments.has(assignmentId) && !worker.reserved.has(assignmentId)) worker.leases.delete(assignmentId);
+    else if (kind === 'GPU') gpuIds.add(id);
+    else cpus += 1;
+  }
+  worker.devicesInUse = { gpuIds, cpus };
 }
 
 /** Replaces the actions a worker serves, in the indexes too. */

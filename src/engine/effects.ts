@@ -1,5 +1,6 @@
 /** What leaves the engine towards the streams. Nothing here happens before the commit of the changes beside it. */
-import type { StepRecord } from './state.ts';
+import type { Device } from '../domain/devices.ts';
+import type { AssignmentRecord, StepRecord } from './state.ts';
 
 /** Where a step's input comes from; the payloads themselves are fetched when the offer leaves. */
 export type InputSource =
@@ -23,6 +24,7 @@ export interface Offer {
   readonly labelsRevision: number;
   readonly executionTimeoutMs: number | null;
   readonly input: InputSource;
+  readonly device: Device | null;
   readonly metadata: Readonly<Record<string, string>>;
 }
 
@@ -40,7 +42,8 @@ export type Effect =
   | { readonly kind: 'drain'; readonly connection: number; readonly reason: string }
   | { readonly kind: 'evict'; readonly connection: number; readonly reason: EvictionReason; readonly message: string };
 
-export function offerOf(step: StepRecord, assignmentId: string, attempt: number, labelsRevision: number): Offer {
+export function offerOf(step: StepRecord, assignment: AssignmentRecord): Offer {
+  const { assignmentId, number: attempt, labelsRevision, device } = assignment;
   return {
     assignmentId,
     runId: step.run.runId,
@@ -53,6 +56,7 @@ export function offerOf(step: StepRecord, assignmentId: string, attempt: number,
     labelsRevision,
     executionTimeoutMs: executionTimeoutOf(step),
     input: inputSourceOf(step),
+    device,
     metadata: step.run.metadata,
   };
 }

@@ -1,4 +1,5 @@
 /** Rows from records: the image that is written when a batch is sealed. */
+import type { Device } from '../domain/devices.ts';
 import type { Sticky } from '../domain/sticky.ts';
 import type {
   NamespaceRow,
@@ -49,6 +50,7 @@ const NO_STEP: RunColumns = {
   assignment_number: null,
   worker_id: null,
   worker_name: null,
+  device: null,
   labels_revision: null,
   assign_ms: null,
   accept_ms: null,
@@ -124,6 +126,7 @@ function stepColumns(step: StepRecord, outputJson: string | null): StepColumns {
     assignment_number: assignment?.number ?? null,
     worker_id: assignment?.worker.workerId ?? null,
     worker_name: assignment?.worker.name ?? null,
+    device: deviceJson(assignment?.device ?? null),
     labels_revision: assignment?.labelsRevision ?? null,
     assign_ms: assignment?.assignMs ?? null,
     accept_ms: assignment?.acceptMs ?? null,
@@ -176,7 +179,7 @@ export function workerRow(worker: WorkerRecord): WorkerRow {
     draining: worker.draining,
     crashed: worker.crashed,
     session_hash: worker.sessionHash,
-    reserved: worker.reserved.size === 0 ? null : JSON.stringify([...worker.reserved]),
+    reserved: reservedJson(worker),
     completed_count: worker.completedCount,
     register_ms: worker.registerMs,
     connect_ms: worker.connectMs,
@@ -191,6 +194,17 @@ export function namespaceRow(namespace: NamespaceRecord): NamespaceRow {
     retention_ms: namespace.retentionMs,
     schedule_timeout_ms: namespace.scheduleTimeoutMs,
   };
+}
+
+/** A lease as it is stored. */
+export function deviceJson(device: Device | null): string | null {
+  return device === null ? null : JSON.stringify(device);
+}
+
+/** Each kept place: the assignment's id, with its lease when it has one. */
+function reservedJson({ reserved, leases }: WorkerRecord): string | null {
+  if (reserved.size === 0) return null;
+  return JSON.stringify([...reserved].map((id) => (leases.has(id) ? [id, leases.get(id)] : id)));
 }
 
 export function failureJson(failure: StepFailure | null): string | null {

@@ -3,12 +3,12 @@
  * demands with a new step and the workers with new room need a look, in the order of the one queue.
  */
 import { placedExplanation } from '../domain/explain.ts';
-import { suits } from '../domain/feasibility.ts';
+import { hasDevice, suits } from '../domain/feasibility.ts';
 import { comparePlaces } from '../domain/priority.ts';
 import { compareRanks, type Rank, rankOf } from '../domain/rank.ts';
 import { assign } from './assignments.ts';
 import { offerHeld, releaseHeld } from './held.ts';
-import type { DemandRecord, EngineState, StepRecord, WorkerRecord } from './state.ts';
+import type { DemandRecord, EngineState, NamespaceRecord, StepRecord, WorkerRecord } from './state.ts';
 import { nameKey, pinnedKey } from './state.ts';
 import type { Turn } from './turn.ts';
 import { isExcluded } from './waiting.ts';
@@ -83,13 +83,18 @@ function candidateFor(state: EngineState, turn: Turn, step: StepRecord): Candida
 function fittingWorkers(state: EngineState, { spec, actionKey, namespace }: DemandRecord): WorkerRecord[] {
   if (spec.pin?.hard) {
     const pinned = state.workers.get(spec.pin.workerId);
-    return pinned?.open && suits(pinned, spec, namespace.matchMode) ? [pinned] : [];
+    return pinned?.open && mayTake(pinned, spec, namespace) ? [pinned] : [];
   }
   const fitting: WorkerRecord[] = [];
   for (const worker of state.openWorkers.get(actionKey) ?? []) {
-    if (suits(worker, spec, namespace.matchMode)) fitting.push(worker);
+    if (mayTake(worker, spec, namespace)) fitting.push(worker);
   }
   return fitting;
+}
+
+/** Of a worker that is open. */
+function mayTake(worker: WorkerRecord, spec: DemandRecord['spec'], { matchMode }: NamespaceRecord): boolean {
+  return suits(worker, spec, matchMode) && hasDevice(worker, spec);
 }
 
 /** The winner and the runners-up that are recorded with an assignment. */
@@ -131,7 +136,7 @@ function firstForFreed(state: EngineState, turn: Turn): Candidate | null {
   }
   if (step === null) return null;
   const { spec, namespace } = step.demand;
-  const fitting = freed.filter((worker) => suits(worker, spec, namespace.matchMode));
+  const fitting = freed.filter((worker) => mayTake(worker, spec, namespace));
   return bestWorker(fitting, step, turn.nowMs);
 }
 
@@ -162,7 +167,7 @@ function earliestAmong(
     const head = demand.queue.first();
     // Comparing places is far cheaper than asking whether the worker fits, so it goes first.
     if (head === undefined || (earliest !== null && comparePlaces(earliest, head) <= 0)) continue;
-    if (!suits(worker, demand.spec, demand.namespace.matchMode)) continue;
+    if (!mayTake(worker, demand.spec, demand.namespace)) continue;
     earliest = firstOffered(demand, worker, turn.nowMs, earliest);
   }
   return earliest;

@@ -21,6 +21,7 @@ export function demandOf(state: EngineState, run: RunRecord, definition: StepDef
     action: definition.action,
     runsOn: definition.runsOn.length === 0 ? run.runsOn : [...new Set([...run.runsOn, ...definition.runsOn])].sort(),
     desired: definition.desired.length === 0 ? run.desired : [...run.desired, ...definition.desired],
+    device: definition.device,
     pin: pinOf(state, run),
   };
   const key = demandKey(spec);

@@ -1,10 +1,12 @@
 /** Rows back into memory: what a killed server left is what the next one decides on. */
+import type { Device } from '../domain/devices.ts';
 import type { LabelValue } from '../domain/labels.ts';
 import type { Priority } from '../domain/priority.ts';
 import type { RunState } from '../domain/run.ts';
 import { type StepState, stepEnded } from '../domain/step.ts';
 import type { Sticky } from '../domain/sticky.ts';
 import type { MatchMode } from '../domain/tags.ts';
+import { countDevices } from './capacity.ts';
 import { restoreLive } from './concurrency.ts';
 import { waitFor } from './dependencies.ts';
 import { executionTimeoutOf } from './effects.ts';
@@ -64,6 +66,7 @@ export function restore(state: EngineState, rows: LiveRows, nowMs: number): void
   // Every process may still be alive: each has its grace to come back, counted from now.
   for (const worker of state.workers.values()) {
     worker.slotsUsed = worker.assignments.size + worker.reserved.size;
+    countDevices(worker);
     if (worker.sessionHash !== null || worker.assignments.size > 0) startGrace(state, nowMs, worker);
   }
 }
@@ -89,6 +92,18 @@ function workflowOfRun(versions: ReadonlyMap<string, WorkflowRecord>, row: LiveR
 
 function versionKey({ namespace, name, version }: { namespace: string; name: string; version: number }): string {
   return nameKey(namespace, `${name}\n${version}`);
+}
+
+/** A kept place is stored as the assignment's id, or as the id and its lease. */
+function reservedOf(json: string | null): Pick<WorkerRecord, 'reserved' | 'leases'> {
+  const reserved = new Set<string>();
+  const leases = new Map<string, Device>();
+  for (const kept of json === null ? [] : (JSON.parse(json) as (string | [string, Device])[])) {
+    const [assignmentId, device] = typeof kept === 'string' ? [kept, null] : kept;
+    reserved.add(assignmentId);
+    if (device !== null) leases.set(assignmentId, device);
+  }
+  return { reserved, leases };
 }
 
 function namespaceOf(row: NamespaceRow): NamespaceRecord {
@@ -122,7 +137,7 @@ function restoreWorker(state: EngineState, row: WorkerRow): void {
     draining: row.draining,
     crashed: row.crashed,
     sessionHash: row.session_hash,
-    reserved: new Set(row.reserved === null ? [] : (JSON.parse(row.reserved) as string[])),
+    ...reservedOf(row.reserved),
     completedCount: row.completed_count,
     registerMs: row.register_ms,
     connectMs: row.connect_ms,
@@ -163,7 +178,7 @@ export function restoreRun(
 
 /** Definitions stored before a field was added lack it. */
 function completed(definition: StepDefinition): StepDefinition {
-  return { ...definition, needs: definition.needs ?? [] };
+  return { ...definition, needs: definition.needs ?? [], device: definition.device ?? null };
 }
 
 function runOf(
@@ -283,6 +298,7 @@ function restoreAssignment(state: EngineState, step: StepRecord, row: StoredStep
     number: row.assignment_number ?? 1,
     sequence: 0,
     why: null,
+    device: row.device === null ? null : JSON.parse(row.device),
     labelsRevision: row.labels_revision ?? 0,
     assignMs: row.assign_ms ?? 0,
     acceptMs: row.accept_ms,
@@ -295,6 +311,7 @@ function restoreAssignment(state: EngineState, step: StepRecord, row: StoredStep
   };
   step.assignment = assignment;
   worker.assignments.set(assignmentId, step);
+  if (assignment.device !== null) worker.leases.set(assignmentId, assignment.device);
   state.assignments.set(assignmentId, step);
   if (row.accept_ms === null) {
     assignment.acceptTimer = state.timers.arm(earliestMs, { kind: 'accept', step });

@@ -36,6 +36,8 @@ export interface StepColumns {
   readonly assignment_number: number | null;
   readonly worker_id: string | null;
   readonly worker_name: string | null;
+  /** Leased with the assignment, as JSON. */
+  readonly device: string | null;
   readonly labels_revision: number | null;
   readonly assign_ms: number | null;
   readonly accept_ms: number | null;
@@ -107,6 +109,7 @@ export interface AttemptRow {
   readonly number: number;
   readonly worker_id: string;
   readonly worker_name: string;
+  readonly device: string | null;
   readonly labels_revision: number;
   readonly assign_ms: number;
   readonly accept_ms: number | null;

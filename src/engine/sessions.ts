@@ -49,7 +49,9 @@ export function openSession(state: EngineState, turn: Turn, hello: CommandOf<'op
 
 function slotsOf(state: EngineState, hello: OpenSession): number | Refusal {
   const { devices } = hello;
-  const fromDevices = devices === null ? null : devices.gpuIds.length + (devices.cpuSlots ?? 0);
+  // Declaring no GPUs and leaving the CPU slots open says nothing about slots.
+  const says = devices !== null && (devices.gpuIds.length > 0 || devices.cpuSlots !== null);
+  const fromDevices = says ? devices.gpuIds.length + (devices.cpuSlots ?? 0) : null;
   const slots = hello.slots ?? fromDevices ?? SLOTS_DEFAULT;
   return slots > state.limits.slotsMax ? refuseLimit('hello.slots', slots, state.limits.slotsMax, 'slots') : slots;
 }

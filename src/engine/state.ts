@@ -1,5 +1,6 @@
 /** What the engine remembers. Payloads (inputs, outputs, logs) are not here: the engine decides, it does not store. */
 import type { Demand } from '../domain/demand.ts';
+import type { Device, DeviceDemand, DevicePools, DevicesInUse } from '../domain/devices.ts';
 import type { Explanation } from '../domain/explain.ts';
 import type { Graph } from '../domain/graph.ts';
 import type { Labels } from '../domain/labels.ts';
@@ -22,10 +23,7 @@ export interface NamespaceRecord {
   scheduleTimeoutMs: number;
 }
 
-export interface DeviceDeclaration {
-  readonly gpuIds: readonly string[];
-  readonly cpuSlots: number | null;
-}
+export type DeviceDeclaration = DevicePools;
 
 export interface SdkInfo {
   readonly name: string;
@@ -60,6 +58,9 @@ export interface WorkerRecord extends RankedWorker {
   assignments: Map<string, StepRecord>;
   /** Ended by the server while the handler may still run: the place stays taken until the worker says it ended. */
   reserved: Set<string>;
+  /** Devices of assignments and reserved places, by assignment id. */
+  readonly leases: Map<string, Device>;
+  devicesInUse: DevicesInUse;
   slotsUsed: number;
   backPressured: boolean;
   acceptMissed: boolean;
@@ -87,6 +88,8 @@ export interface StepDefinition {
   readonly progressTimeoutMs: number | null;
   readonly reconnectGraceMs: number | null;
   readonly retry: RetryPolicy;
+  /** null: a slot is enough. */
+  readonly device: DeviceDemand | null;
 }
 
 /** One version of a workflow. Versions do not change, so the runs of one share its record. */
@@ -135,6 +138,8 @@ export interface AssignmentRecord {
   readonly sequence: number;
   /** Why this worker: its rank and the runners-up; null: it was the only one, or this was before a restart. */
   readonly why: RecordedExplanation | null;
+  /** null: a slot only. */
+  readonly device: Device | null;
   readonly labelsRevision: number;
   readonly assignMs: number;
   acceptMs: number | null;

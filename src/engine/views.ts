@@ -1,5 +1,6 @@
 /** Plain pictures of what is, made for answers; nothing in them changes afterwards. */
 
+import type { Device } from '../domain/devices.ts';
 import type { Explanation } from '../domain/explain.ts';
 import type { Labels } from '../domain/labels.ts';
 import type { RunState } from '../domain/run.ts';
@@ -70,6 +71,7 @@ export interface AttemptView {
   readonly assignmentId: string;
   readonly workerId: string;
   readonly workerName: string;
+  readonly device: Device | null;
   readonly labelsRevision: number;
   readonly assignMs: number;
   readonly acceptMs: number | null;
@@ -243,6 +245,7 @@ function currentAttempt(assignment: NonNullable<StepRecord['assignment']>): Atte
     assignmentId: assignment.assignmentId,
     workerId: assignment.worker.workerId,
     workerName: assignment.worker.name,
+    device: assignment.device,
     labelsRevision: assignment.labelsRevision,
     assignMs: assignment.assignMs,
     acceptMs: assignment.acceptMs,

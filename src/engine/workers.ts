@@ -59,6 +59,8 @@ export function freshWorkerState() {
     lastSeenMs: null,
     assignments: new Map(),
     reserved: new Set<string>(),
+    leases: new Map(),
+    devicesInUse: { gpuIds: new Set<string>(), cpus: 0 },
     slotsUsed: 0,
     backPressured: false,
     acceptMissed: false,

@@ -22,7 +22,7 @@ function stepColumns(sql: Sql, of = sql``) {
     coalesce(${of}blocked_on, CASE WHEN ${of}step_state = 'BLOCKED' THEN 'BACKING_OFF' END) AS blocked_on,
     CASE WHEN ${of}failures IS NOT NULL THEN coalesce(${of}attempt_base, 0) END AS attempt_base,
     coalesce(${of}assigned_once, ${of}started OR ${of}assignment_id IS NOT NULL) AS assigned_once,
-    ${of}assignment_id, ${of}assignment_number, ${of}worker_id, ${of}worker_name,
+    ${of}assignment_id, ${of}assignment_number, ${of}worker_id, ${of}worker_name, ${of}device,
     ${of}labels_revision::float8 AS labels_revision, ${ms(sql, 'assign', of)}, ${ms(sql, 'accept', of)},
     ${ms(sql, 'ready', of)}, extract(epoch FROM ${of}schedule_deadline)::float8 * 1000 AS schedule_deadline_ms,
     ${ms(sql, 'end', of)}, ${of}cancel_reason, ${of}progress, ${of}failure,

@@ -17,6 +17,7 @@ const demand: fc.Arbitrary<Demand> = fc.record({
   action: fc.constantFrom('build', 'train', '["x"]'),
   runsOn: fc.constantFrom([], ['gpu'], ['a100', 'gpu'], ['a100,gpu']),
   desired: fc.array(label, { maxLength: 3 }),
+  device: fc.constantFrom(null, { kind: 'GPU' as const, fallback: true }, { kind: 'GPU' as const, fallback: false }),
   pin: fc.constantFrom(
     null,
     { workerId: 'w1', workerName: 'alpha', hard: true },
@@ -56,6 +57,7 @@ it('tells a number from the string that looks like it', () => {
     runsOn: [],
     desired: [{ key: 'a', comparator: 'EQUAL', value, values: [], required: true, weight: 100 }],
     pin: null,
+    device: null,
   });
   expect(demandKey(of(1))).not.toBe(demandKey(of('1')));
 });

@@ -32,7 +32,7 @@ const STANDING: Standing = {
   asOfMs: NOW_MS,
 };
 
-const demand: Demand = { namespace: 'default', action: 'train', runsOn: [], desired: [], pin: null };
+const demand: Demand = { namespace: 'default', action: 'train', runsOn: [], desired: [], pin: null, device: null };
 const bigMemory = desire('memory', 256, { comparator: 'GREATER_THAN' });
 
 let lastNumber = 0;
@@ -47,6 +47,8 @@ function worker(name: string, facts: Partial<RankedWorker> = {}): RankedWorker {
     actions: new Set(['train']),
     slots: 2,
     slotsUsed: 0,
+    devices: null,
+    devicesInUse: { gpuIds: new Set(), cpus: 0 },
     draining: false,
     notReadyReason: null,
     lastAssignSequence: 0,

@@ -23,6 +23,8 @@ function worker({ labels = [], tags = [], used = 0, slots = 4, last = 0, number 
     actions: new Set(['build']),
     slots,
     slotsUsed: used,
+    devices: null,
+    devicesInUse: { gpuIds: new Set(), cpus: 0 },
     draining: false,
     notReadyReason: null,
     lastAssignSequence: last,
@@ -42,7 +44,7 @@ function order(
   runsOn: string[] = [],
   pin: Pin | null = null,
 ): string[] {
-  const demand = { namespace: 'default', action: 'build', runsOn, desired, pin };
+  const demand = { namespace: 'default', action: 'build', runsOn, desired, pin, device: null };
   const ranked = Object.entries(workers).map(([name, one]) => ({ name, rank: rankOf(one, demand) }));
   return ranked.sort((a, b) => compareRanks(a.rank, b.rank)).map(({ name }) => name);
 }
@@ -123,6 +125,7 @@ describe('rank', () => {
   it('orders any ranks totally', () => {
     const rank: fc.Arbitrary<Rank> = fc.record({
       sticky: fc.boolean(),
+      deviceAskedFor: fc.boolean(),
       highestWeight: fc.integer({ min: -2, max: 2 }),
       weightSum: fc.integer({ min: -2, max: 2 }),
       tagsCover: fc.boolean(),

@@ -129,6 +129,8 @@ describe('feasibility', () => {
     actions: new Set(['build']),
     slots: 2,
     slotsUsed: 0,
+    devices: null,
+    devicesInUse: { gpuIds: new Set(), cpus: 0 },
     draining: false,
     notReadyReason: null,
   };
@@ -138,6 +140,7 @@ describe('feasibility', () => {
     runsOn: ['gpu'],
     desired: [desire('zone', 'a')],
     pin: null,
+    device: null,
   };
 
   it('holds when every clause does', () => {

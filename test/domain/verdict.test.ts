@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import type { WorkerFacts } from '../../src/domain/feasibility.ts';
 import { waitingVerdict } from '../../src/domain/verdict.ts';
 
-const demand = { namespace: 'default', action: 'train', runsOn: ['gpu'], desired: [], pin: null };
+const demand = { namespace: 'default', action: 'train', runsOn: ['gpu'], desired: [], pin: null, device: null };
 
 function worker(facts: Partial<WorkerFacts> = {}): WorkerFacts {
   return {
@@ -14,6 +14,8 @@ function worker(facts: Partial<WorkerFacts> = {}): WorkerFacts {
     actions: new Set(['train']),
     slots: 1,
     slotsUsed: 1,
+    devices: null,
+    devicesInUse: { gpuIds: new Set(), cpus: 0 },
     draining: false,
     notReadyReason: null,
     ...facts,

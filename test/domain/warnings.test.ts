@@ -151,6 +151,13 @@ describe('a range of labels', () => {
   const meets = (witness: LabelValue | null, wanted: DesiredLabel) =>
     labelMatches(new Map(witness === null ? [] : [['k', witness]]), wanted);
 
+  it('leaves out a bound that is named as not wanted', () => {
+    const left = [desire('k', 1, { comparator: 'GREATER_THAN_OR_EQUAL' }), desire('k', 1, { comparator: 'NOT_EQUAL' })];
+    const range = rangesOf(left).get('k') ?? anyLabel();
+    expect(implies(range, desire('k', 1, { comparator: 'GREATER_THAN' }))).toBe(true);
+    expect(implies(range, desire('k', 2, { comparator: 'GREATER_THAN' }))).toBe(false);
+  });
+
   it('agrees with every label a worker could have', () => {
     fc.assert(
       fc.property(fc.array(condition, { maxLength: 5 }), condition, (conditions, asked) => {

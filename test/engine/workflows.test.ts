@@ -63,7 +63,12 @@ describe('the steps of a run', () => {
     finish('right');
     const offer = yard.effects.find((effect) => effect.kind === 'run_step');
     expect(offer).toMatchObject({
-      offer: { stepName: 'join', input: { from: 'STEPS', stepNames: ['left', 'right'] }, runNumber: 1, workflow: 'flow' },
+      offer: {
+        stepName: 'join',
+        input: { from: 'STEPS', stepNames: ['left', 'right'] },
+        runNumber: 1,
+        workflow: 'flow',
+      },
     });
     finish('join');
     expect(yard.run(runId).state).toBe('SUCCEEDED');
@@ -74,7 +79,12 @@ describe('the steps of a run', () => {
     finish('fetch');
     worker.accept(`${runId}/left`);
     worker.fail(`${runId}/left`);
-    expect(states(yard, runId)).toMatchObject({ left: 'FAILED', join: 'SKIPPED', right: 'ASSIGNED', aside: 'ASSIGNED' });
+    expect(states(yard, runId)).toMatchObject({
+      left: 'FAILED',
+      join: 'SKIPPED',
+      right: 'ASSIGNED',
+      aside: 'ASSIGNED',
+    });
     const join = yard.step(`${runId}/join`);
     expect(join.failure).toMatchObject({ reason: 'CAUSED_BY', causedById: yard.step(`${runId}/left`).stepId });
     finish('right');

@@ -7,7 +7,7 @@ import type { WorkerStream } from '../support/conformance_stream.ts';
 
 const yard = useYard();
 // Forgets what ended at once: what is asked about it is then answered from the store.
-const forgetful = useYard({ times: { endedInMemoryMs: 0 } });
+const forgetful = useYard({ times: { endedInMemoryMs: 0 }, limits: { logBytesPerAttemptMax: 100 } });
 
 const NOWHERE_ID = '01900000-0000-7000-8000-000000000000';
 
@@ -201,5 +201,29 @@ describe('logs of a run with several steps', () => {
     const unnamed = await failureOf(yard.admin.getStepLogs({ runId }));
     expect(unnamed).toMatchObject({ code: status.INVALID_ARGUMENT, fields: [{ field: 'step_name' }] });
     expect((await yard.admin.getStepLogs({ runId, stepName: 'then' })).lines).toEqual([]);
+  });
+
+  it('and so is the count of what was cut', async () => {
+    const name = unique('flow');
+    const [first, then] = [unique('first'), unique('then')];
+    const steps = [
+      { name: 'first', action: first, retry: { maxAttempts: 2 } },
+      { name: 'then', action: then, needs: ['first'] },
+    ];
+    await forgetful.admin.putWorkflow({ name, steps });
+    const worker = await forgetful.connect({ actions: [first, then] });
+    const { run } = await forgetful.admin.scheduleRun({ what: { case: 'workflow', value: name } });
+    const { runId } = present(run);
+    const cutBytes = async (stepName: string) => (await forgetful.admin.getStepLogs({ runId, stepName })).cutBytes;
+    for (const text of ['x'.repeat(110), 'y'.repeat(120)]) {
+      const offer = await worker.take();
+      await worker.settled(worker.logLines(offer, 1, [{ text }]));
+      if (offer.attempt === 1) await worker.settled(worker.fail(offer));
+      else await worker.settled(worker.succeed(offer));
+    }
+    const last = await worker.take();
+    await worker.settled(worker.logLines(last, 1, [{ text: 'z'.repeat(130) }]));
+    expect(await cutBytes('first')).toBe(230n);
+    expect(await cutBytes('then')).toBe(130n);
   });
 });

@@ -130,7 +130,7 @@ describe('the limit of an attempt', () => {
     expect(await texts()).toEqual([long]);
     // 25 letters of two bytes each do not fit into the 40 that are left.
     expect(await totals()).toEqual({ stored: 60, cut: 110 });
-    expect(await readCutBytes(store.sql, runId)).toBe(110);
+    expect(await readCutBytes(store.sql, runId, 'step')).toBe(110);
   });
 
   it('is remembered over a restart', async () => {

@@ -67,6 +67,7 @@ export interface RunOptions {
   workflow?: string;
   workflowVersion?: number;
   storedWorkflow?: WorkflowRow;
+  device?: StepDefinition['device'];
   sticky?: Sticky;
   pinToWorkerId?: string;
   concurrency?: { key: string; limit: number };
@@ -239,6 +240,7 @@ export function definitionOf(options: Partial<StepDefinition> = {}): StepDefinit
     executionTimeoutMs: null,
     progressTimeoutMs: null,
     reconnectGraceMs: null,
+    device: null,
     ...options,
     retry: { ...RETRY_DEFAULT, ...options.retry },
   };
@@ -256,6 +258,7 @@ function whatOf(options: RunOptions): RunDraft['what'] {
       scheduleTimeoutMs: options.scheduleTimeoutMs ?? null,
       executionTimeoutMs: options.executionTimeoutMs ?? null,
       progressTimeoutMs: options.progressTimeoutMs ?? null,
+      device: options.device ?? null,
       reconnectGraceMs: options.reconnectGraceMs ?? null,
       retry: { ...RETRY_DEFAULT, ...options.retry },
     }),

@@ -46,7 +46,7 @@ export interface FakeStore {
 
 const NO_ROWS: LiveRows = { namespaces: [], workers: [], runs: [], steps: [], workflows: [], workflowNames: [] };
 
-export function stepKey(runId: string, name: string): string {
+function stepKey(runId: string, name: string): string {
   return `${runId}\n${name}`;
 }
 

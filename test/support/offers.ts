@@ -14,6 +14,7 @@ export function offerOf(runId: string, input: InputSource = { from: 'RUN' }): Of
     labelsRevision: 0,
     executionTimeoutMs: null,
     input,
+    device: null,
     metadata: {},
   };
 }

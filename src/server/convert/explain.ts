@@ -47,6 +47,7 @@ function writeReport(report: WorkerReport): MessageInitShape<typeof WorkerReport
 function writeRank(rank: Rank): MessageInitShape<typeof RankSchema> {
   return {
     sticky: rank.sticky,
+    deviceAskedFor: rank.deviceAskedFor,
     highestWeight: BigInt(rank.highestWeight),
     weightSum: BigInt(rank.weightSum),
     tagsCover: rank.tagsCover,

@@ -11,6 +11,7 @@ import type { RunState } from '../../domain/run.ts';
 import type { StepState } from '../../domain/step.ts';
 import type { Progress, StepFailure } from '../../engine/state.ts';
 import type { AttemptView, RunView, StepView } from '../../engine/views.ts';
+import { writeDevice } from './device.ts';
 import { writeExplanation } from './explain.ts';
 import { writeSticky } from './sticky.ts';
 import { optionalTime, timestamp } from './time.ts';
@@ -105,6 +106,7 @@ function writeAttempt(attempt: AttemptView) {
     assignmentId: attempt.assignmentId,
     workerId: attempt.workerId,
     workerName: attempt.workerName,
+    ...(attempt.device === null ? {} : { device: writeDevice(attempt.device) }),
     labelsRevision: BigInt(attempt.labelsRevision),
     assignTime: timestamp(attempt.assignMs),
     ...optionalTime('acceptTime', attempt.acceptMs),

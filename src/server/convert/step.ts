@@ -2,6 +2,7 @@
 import { durationMs } from '@bufbuild/protobuf/wkt';
 import type { Retry, StepDefinition as WireStep } from '../../../gen/yardmaster/v1/run_pb.ts';
 import { DeviceKind } from '../../../gen/yardmaster/v1/worker_pb.ts';
+import type { DeviceDemand } from '../../domain/devices.ts';
 import type { Limits } from '../../domain/limits.ts';
 import { isRefusal, type Refusal, refuseField } from '../../domain/refusal.ts';
 import { RETRY_DEFAULT, type RetryPolicy } from '../../domain/retry.ts';
@@ -36,16 +37,19 @@ export function readStep(path: string, step: WireStep, limits: Limits): StepDefi
     progressTimeoutMs: positive(durationOrNull(step.progressTimeout)),
     reconnectGraceMs: durationOrNull(step.reconnectGrace),
     retry: readRetry(step.retry),
+    device: readDeviceDemand(step),
   };
+}
+
+/** `no_device_fallback` without a GPU to wait for has nothing to forbid. */
+function readDeviceDemand({ device, noDeviceFallback }: WireStep): DeviceDemand | null {
+  if (device === DeviceKind.UNSPECIFIED) return null;
+  return { kind: device === DeviceKind.GPU ? 'GPU' : 'CPU', fallback: !noDeviceFallback };
 }
 
 /** What the contract has and this version does not do yet is refused by name: silently ignored it would be a trap. */
 function notYet(path: string, step: WireStep): Refusal | null {
-  return refuseNotYet(path, [
-    ['device', step.device !== DeviceKind.UNSPECIFIED],
-    ['no_device_fallback', step.noDeviceFallback],
-    ['max_invalid_reports', step.maxInvalidReports !== undefined],
-  ]);
+  return refuseNotYet(path, [['max_invalid_reports', step.maxInvalidReports !== undefined]]);
 }
 
 export function refuseNotYet(

@@ -24,7 +24,7 @@ export function stepLogRpcs(plane: Plane): Implementation<typeof AdminService> {
       return {
         lines: page.map(writeLine),
         nextPageToken: found.length > size ? writePageToken('logs', String(page.at(-1)?.logId)) : '',
-        cutBytes: BigInt(await readCutBytes(reads, run.runId)),
+        cutBytes: BigInt(await readCutBytes(reads, run.runId, step.name)),
       };
     },
   };

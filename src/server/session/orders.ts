@@ -15,6 +15,7 @@ import {
 import type { Refusal } from '../../domain/refusal.ts';
 import type { ResultOf } from '../../engine/commands.ts';
 import type { Effect, Offer } from '../../engine/effects.ts';
+import { writeDevice } from '../convert/device.ts';
 import { writeLabels } from '../convert/labels.ts';
 import { duration } from '../convert/time.ts';
 import { bounded, statusCode } from '../errors.ts';
@@ -34,6 +35,7 @@ export function runStepOrder(offer: Offer, { inputJson, runInputJson }: StepInpu
     attempt,
     inputJson,
     runInputJson,
+    ...(offer.device === null ? {} : { device: writeDevice(offer.device) }),
     labelsRevision: BigInt(offer.labelsRevision),
     ...(executionTimeoutMs === null ? {} : { executionTimeout: duration(executionTimeoutMs) }),
     metadata: { ...offer.metadata },

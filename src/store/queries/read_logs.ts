@@ -25,9 +25,13 @@ export async function readLogs(
     ORDER BY log_id LIMIT ${limit}`;
 }
 
-/** Bytes that were cut from a run's logs because an attempt logged more than it may. */
-export async function readCutBytes(sql: Sql, runId: string): Promise<number> {
+/** Bytes that were cut from a step's log because an attempt logged more than it may. */
+export async function readCutBytes(sql: Sql, runId: string, stepName: string): Promise<number> {
+  // Totals are kept by assignment; which step one was of is written where the assignment is.
   const [row] = await sql<{ cut: number }[]>`
-    SELECT coalesce(sum(cut_bytes), 0)::float8 AS cut FROM step_log_totals WHERE run_id = ${runId}`;
+    SELECT coalesce(sum(cut_bytes), 0)::float8 AS cut FROM step_log_totals WHERE run_id = ${runId} AND assignment_id IN (
+      SELECT assignment_id FROM attempts WHERE run_id = ${runId} AND step_name = ${stepName}
+      UNION ALL SELECT assignment_id FROM steps WHERE run_id = ${runId} AND name = ${stepName}
+      UNION ALL SELECT assignment_id FROM runs WHERE run_id = ${runId} AND step_name = ${stepName})`;
   return row?.cut ?? 0;
 }

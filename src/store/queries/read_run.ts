@@ -24,7 +24,7 @@ export async function readRun(sql: Sql, namespace: string, key: RunKey): Promise
   const [row] = await sql<FullRow[]>`
     SELECT ${runColumns(sql)}, input, output, (
       SELECT json_agg(a ORDER BY a.assign_time, a.end_time) FROM (
-        SELECT assignment_id, step_name, number, worker_id, worker_name, labels_revision, outcome, failure, why, assign_time,
+        SELECT assignment_id, step_name, number, worker_id, worker_name, device, labels_revision, outcome, failure, why, assign_time,
           end_time, extract(epoch FROM assign_time)::float8 * 1000 AS assign_ms,
           extract(epoch FROM accept_time)::float8 * 1000 AS accept_ms, extract(epoch FROM end_time)::float8 * 1000 AS end_ms
         FROM attempts WHERE run_id = runs.run_id

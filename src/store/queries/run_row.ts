@@ -1,5 +1,6 @@
 /** A stored run as the picture that answers show. */
 import type { Sql } from 'postgres';
+import type { Device } from '../../domain/devices.ts';
 import type { RunState } from '../../domain/run.ts';
 import type { StepState } from '../../domain/step.ts';
 import type { Sticky } from '../../domain/sticky.ts';
@@ -18,13 +19,14 @@ interface StepFields {
   readonly assignment_number: number | null;
   readonly worker_id: string | null;
   readonly worker_name: string | null;
+  readonly device: string | null;
   readonly labels_revision: number | null;
   readonly assign_ms: number | null;
   readonly accept_ms: number | null;
   readonly why: string | null;
 }
 
-export interface StepRow extends StepFields {
+interface StepRow extends StepFields {
   readonly step_id: string;
   readonly name: string;
   readonly action: string;
@@ -81,7 +83,7 @@ export function runColumns(sql: Sql) {
 /** Columns of StepFields. Before `blocked_on` was written, nothing but a backoff blocked a step. */
 function stepFields(sql: Sql) {
   return sql`step_state, coalesce(blocked_on, CASE WHEN step_state = 'BLOCKED' THEN 'BACKING_OFF' END) AS blocked_on,
-    progress, failure, assignment_id, assignment_number, worker_id, worker_name, labels_revision::float8 AS labels_revision, why,
+    progress, failure, assignment_id, assignment_number, worker_id, worker_name, device, labels_revision::float8 AS labels_revision, why,
     extract(epoch FROM assign_time)::float8 * 1000 AS assign_ms, extract(epoch FROM accept_time)::float8 * 1000 AS accept_ms,
     extract(epoch FROM ready_time)::float8 * 1000 AS ready_ms, extract(epoch FROM end_time)::float8 * 1000 AS end_ms`;
 }
@@ -142,6 +144,7 @@ function endedAttempt(row: StoredAttempt): AttemptView {
     assignmentId: row.assignment_id,
     workerId: row.worker_id,
     workerName: row.worker_name,
+    device: parsedDevice(row.device),
     labelsRevision: row.labels_revision,
     assignMs: row.assign_ms,
     acceptMs: row.accept_ms,
@@ -161,6 +164,7 @@ function currentAttempt(row: StepRow): AttemptView[] {
       assignmentId: row.assignment_id,
       workerId: row.worker_id ?? '',
       workerName: row.worker_name ?? '',
+      device: parsedDevice(row.device),
       labelsRevision: row.labels_revision ?? 0,
       assignMs: row.assign_ms ?? 0,
       acceptMs: row.accept_ms,
@@ -173,5 +177,9 @@ function currentAttempt(row: StepRow): AttemptView[] {
 }
 
 function parsed(json: string | null) {
+  return json === null ? null : JSON.parse(json);
+}
+
+function parsedDevice(json: string | null): Device | null {
   return json === null ? null : JSON.parse(json);
 }
