@@ -29,12 +29,22 @@ export interface Turn {
   readonly effects: Effect[];
   /** Workers that may take more than before. */
   readonly freedWorkers: Set<WorkerRecord>;
+  /** Workers that may look different now. */
+  readonly touchedWorkers: Set<WorkerRecord>;
   /** Demands with a step that waits anew. */
   readonly openedDemands: Set<DemandRecord>;
 }
 
 export function createTurn(nowMs: number, ids: Ids): Turn {
-  return { nowMs, ids, changes: [], effects: [], freedWorkers: new Set(), openedDemands: new Set() };
+  return {
+    nowMs,
+    ids,
+    changes: [],
+    effects: [],
+    freedWorkers: new Set(),
+    touchedWorkers: new Set(),
+    openedDemands: new Set(),
+  };
 }
 
 /** The run's row changed; `outputJson` only when the run's output became known. */
@@ -44,5 +54,6 @@ export function runChanged(turn: Turn, run: RunRecord, outputJson: string | null
 }
 
 export function workerChanged(turn: Turn, worker: WorkerRecord): void {
+  turn.touchedWorkers.add(worker);
   turn.changes.push({ table: 'workers', worker, deleted: false });
 }

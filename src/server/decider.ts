@@ -12,6 +12,7 @@ import type { Entry } from '../store/batch.ts';
 import { type Commit, createJournal, type Journal } from '../store/journal.ts';
 import type { Meters } from './meters.ts';
 import { beforeCommand, countDecision } from './metrics_decisions.ts';
+import type { WatchHub } from './watch/hub.ts';
 
 /** Facts of workers: when nothing follows from one, only its acknowledgement waits for the commit. */
 const NOBODY_WAITS: ReadonlySet<CommandKind> = new Set([
@@ -48,6 +49,7 @@ export interface DeciderOptions {
   readonly ids: IdSource;
   readonly log: Log;
   readonly meters: Meters;
+  readonly watches: Pick<WatchHub, 'observe'>;
   readonly oneCommandPerBatch: boolean;
   readonly onEffect: (effect: Effect) => void;
   readonly onFatal: (error: unknown) => void;
@@ -82,6 +84,7 @@ export function createDecider(options: DeciderOptions): Decider {
     }
     const { result, changes, effects } = outcome;
     const count = countDecision(engine.state, before, command as Command, outcome, options.meters);
+    const show = options.watches.observe(engine.state, command as Command, outcome);
     const entry: Entry = {
       command: command.kind,
       release() {
@@ -89,6 +92,7 @@ export function createDecider(options: DeciderOptions): Decider {
           then(result);
         } finally {
           for (const effect of effects) options.onEffect(effect);
+          show?.();
           count();
         }
       },

@@ -24,6 +24,7 @@ import { createDecider, type Decider } from './decider.ts';
 import { type Meters, NO_METERS } from './meters.ts';
 import { createPayloadCache, type PayloadCache } from './payloads.ts';
 import { createRequestBook, type RequestBook } from './requests.ts';
+import { createWatchHub, type WatchHub } from './watch/hub.ts';
 
 /** After a batch that could not be written, commands are committed one by one for this long, to find the culprit. */
 const CAUTIOUS_MS = 60_000;
@@ -48,6 +49,7 @@ export interface Plane {
   findRequests(namespace: string, requestIds: readonly string[]): Promise<ReadonlyMap<string, KnownRequest>>;
   readonly reads: Sql;
   readonly payloads: PayloadCache;
+  readonly watches: WatchHub;
   /** A run's input that is not in the cache; tries until the store answers, and rejects when the plane stops. */
   readInput(runId: string): Promise<string>;
   readonly limits: Limits;
@@ -93,6 +95,7 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
   const stopping = new AbortController();
   const reads = database.connect({ max: READ_CONNECTIONS_MAX, connection: { application_name: 'yardmaster reads' } });
   const payloads = createPayloadCache();
+  const watches = createWatchHub(limits.watchesMax);
   let lastConnection = 0;
   let cautiousUntilMs = 0;
   let term: Term | null = null;
@@ -112,6 +115,7 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
         ids,
         log,
         meters,
+        watches,
         oneCommandPerBatch: clock.nowMs() < cautiousUntilMs,
         onEffect: deliver,
         onFatal: standDown,
@@ -125,6 +129,7 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
         clock,
         fraction: ids.fraction,
         log,
+        onStored: watches.logged,
         onDeposed: standDown,
       });
       // A term of its own: while another process decided, ids were used that this one never saw.
@@ -162,6 +167,7 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
         message: 'the server recovers from its store; connect again',
       });
     }
+    watches.endAll(refuse('STANDING_DOWN', 'the server recovers from its store; watch again'));
     endTerm(ended);
     restarting ??= restart(ended).finally(() => {
       restarting = null;
@@ -245,6 +251,7 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
     reads,
     readInput,
     payloads,
+    watches,
     limits,
     times,
     clock,
@@ -274,6 +281,7 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
     engineState: () => term?.decider.engine.state ?? null,
     openStreams: () => sinks.size,
     async stop() {
+      watches.stop();
       stopping.abort(new Error('the plane was stopped'));
       await restarting;
       const ended = term;

@@ -82,7 +82,7 @@ export function viewOfRow(row: RunRow, attempts: readonly StoredAttempt[]): RunV
   };
 }
 
-function endedAttempt(row: StoredAttempt): AttemptView {
+export function endedAttempt(row: StoredAttempt): AttemptView {
   return {
     number: row.number,
     assignmentId: row.assignment_id,
