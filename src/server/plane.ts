@@ -95,7 +95,7 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
   const stopping = new AbortController();
   const reads = database.connect({ max: READ_CONNECTIONS_MAX, connection: { application_name: 'yardmaster reads' } });
   const payloads = createPayloadCache();
-  const watches = createWatchHub(limits.watchesMax);
+  const watches = createWatchHub(limits.watchesMax, log);
   let lastConnection = 0;
   let cautiousUntilMs = 0;
   let term: Term | null = null;

@@ -44,7 +44,7 @@ it('an outage of the store sets no more and more timers, and none is left after 
     log: SILENT_LOG,
     meters: NO_METERS,
     oneCommandPerBatch: false,
-    watches: createWatchHub(1),
+    watches: createWatchHub(1, SILENT_LOG),
     onEffect: () => {},
     onFatal: (error) => {
       throw error;

@@ -7,18 +7,18 @@ import {
   type ScheduleRunRequest,
 } from '../../../gen/yardmaster/v1/admin_service_pb.ts';
 import type { Run } from '../../../gen/yardmaster/v1/run_pb.ts';
-import type { LogLevel } from '../../../gen/yardmaster/v1/worker_service_pb.ts';
-import { isRefusal, refuse, refuseField, refuseLimit } from '../../domain/refusal.ts';
+import { isRefusal, type Refusal, refuse, refuseField, refuseLimit } from '../../domain/refusal.ts';
 import { parseTags } from '../../domain/tags.ts';
 import type { RunDraft } from '../../engine/commands.ts';
 import type { RunView } from '../../engine/views.ts';
 import { listRuns, type RunFilter } from '../../store/queries/list_runs.ts';
-import { readCutBytes, readLogs, type StoredLine } from '../../store/queries/read_logs.ts';
+import { readCutBytes, readLogs } from '../../store/queries/read_logs.ts';
 import { readRun } from '../../store/queries/read_run.ts';
+import { writeLine } from '../convert/log.ts';
 import { runStateFromWire, writeRun } from '../convert/run.ts';
 import { readMetadata, readScheduleRun } from '../convert/schedule.ts';
 import { checkText } from '../convert/text.ts';
-import { isPossibleTime, timestamp } from '../convert/time.ts';
+import { isPossibleTime } from '../convert/time.ts';
 import { accepted, RefusedError } from '../errors.ts';
 import type { Plane } from '../plane.ts';
 import { checkNamespace } from './namespaces.ts';
@@ -88,13 +88,7 @@ export function runRpcs(plane: Plane): Implementation<typeof AdminService> {
     async getStepLogs(request, { namespace }) {
       const run = await findStored(plane, namespace, request.runId);
       const step = request.stepName === '' ? run.steps[0] : run.steps.find(({ name }) => name === request.stepName);
-      if (step === undefined) {
-        throw new RefusedError(
-          refuse('STEP_NOT_FOUND', `step_name "${request.stepName}" is not a step of run ${run.runId}`, {
-            step_name: request.stepName,
-          }),
-        );
-      }
+      if (step === undefined) throw new RefusedError(noSuchStep(run.runId, request.stepName));
       const size = pageSize(request.pageSize, limits);
       const after = Number(readPageToken(request.pageToken, 'logs', COUNT) ?? 0);
       const found = await readLogs(reads, run.runId, step.name, after, size + 1);
@@ -108,8 +102,8 @@ export function runRpcs(plane: Plane): Implementation<typeof AdminService> {
   };
 }
 
-function writeLine({ number, attempt, lineMs, level, text }: StoredLine) {
-  return { number: BigInt(number), attempt, line: { time: timestamp(lineMs), level: level as LogLevel, text } };
+export function noSuchStep(runId: string, stepName: string): Refusal {
+  return refuse('STEP_NOT_FOUND', `step_name "${stepName}" is not a step of run ${runId}`, { step_name: stepName });
 }
 
 interface Asked {
@@ -141,7 +135,7 @@ async function schedule(plane: Plane, runs: readonly RunDraft[]) {
   return accepted(result);
 }
 
-async function findStored(plane: Plane, namespace: string, runId: string): Promise<RunView> {
+export async function findStored(plane: Plane, namespace: string, runId: string): Promise<RunView> {
   const run = RUN_ID.test(runId) ? await readRun(plane.reads, namespace, runId) : null;
   if (run !== null) return run;
   throw new RefusedError(

@@ -3,6 +3,7 @@ import { type Refusal, refuse } from '../../domain/refusal.ts';
 import type { Command } from '../../engine/commands.ts';
 import type { Outcome } from '../../engine/engine.ts';
 import type { EngineState } from '../../engine/state.ts';
+import type { Log } from '../../lib/log.ts';
 import { RefusedError } from '../errors.ts';
 import { type RunPicture, runPictures, type WorkerPicture, workerPictures } from './pictures.ts';
 import { createTopics } from './topics.ts';
@@ -36,7 +37,7 @@ export interface WatchHub {
 
 const STOPPING = 'the server is stopping: watch again';
 
-export function createWatchHub(watchesMax: number): WatchHub {
+export function createWatchHub(watchesMax: number, log: Log): WatchHub {
   const runs = createTopics<RunPicture>();
   const workers = createTopics<WorkerPicture>();
   const lines = createTopics<string>();
@@ -76,23 +77,36 @@ export function createWatchHub(watchesMax: number): WatchHub {
     for (const end of [...ends]) end(why);
   }
 
+  function picturesOf(state: EngineState, command: Command, outcome: Outcome<unknown>): (() => void)[] {
+    const shown: (() => void)[] = [];
+    if (!runs.isEmpty) {
+      for (const [runId, picture] of runPictures(state, command, outcome, runs.has))
+        shown.push(() => runs.publish(runId, picture));
+    }
+    if (!workers.isEmpty) {
+      for (const [namespace, picture] of workerPictures(state, outcome, workers.has))
+        shown.push(() => workers.publish(namespace, picture));
+    }
+    return shown;
+  }
+
   return {
     open,
     endAll,
     observe(state, command, outcome) {
-      const shown: (() => void)[] = [];
-      if (!runs.isEmpty) {
-        for (const [runId, picture] of runPictures(state, command, outcome, runs.has))
-          shown.push(() => runs.publish(runId, picture));
+      if (runs.isEmpty && workers.isEmpty) return null;
+      try {
+        const shown = picturesOf(state, command, outcome);
+        if (shown.length === 0) return null;
+        return () => {
+          for (const show of shown) show();
+        };
+      } catch (error) {
+        // Decisions go on. Who watches has missed one, and must not be left to believe that nothing happened.
+        log.error({ err: error, command: command.kind }, 'a change could not be shown');
+        endAll(refuse('INTERNAL', 'a change could not be shown; the log of the server says why'));
+        return null;
       }
-      if (!workers.isEmpty) {
-        for (const [namespace, picture] of workerPictures(state, outcome, workers.has))
-          shown.push(() => workers.publish(namespace, picture));
-      }
-      if (shown.length === 0) return null;
-      return () => {
-        for (const show of shown) show();
-      };
     },
     logged: lines.publish,
     stop() {
