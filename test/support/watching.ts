@@ -20,13 +20,20 @@ export class Watching<M extends DescMethod> {
   readonly ended: Promise<EndStatus>;
   readonly #call: ClientReadableStream<MessageShape<M['output']>>;
 
-  constructor(client: Client, method: M, request: MessageInitShape<M['input']>, metadata: Record<string, string> = {}) {
+  constructor(
+    client: Client,
+    method: M,
+    request: MessageInitShape<M['input']>,
+    metadata: Record<string, string> = {},
+    deadlineMs?: number,
+  ) {
     this.#call = client.makeServerStreamRequest(
       pathOf(method),
       (message: MessageInitShape<M['input']>) => Buffer.from(toBinary(method.input, create(method.input, message))),
       (bytes) => fromBinary(method.output, bytes) as MessageShape<M['output']>,
       request,
       metadataOf(metadata),
+      deadlineMs === undefined ? {} : { deadline: Date.now() + deadlineMs },
     );
     this.#call.on('data', (message) => this.received.push(message));
     this.#call.on('error', () => {});
