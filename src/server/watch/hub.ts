@@ -9,7 +9,7 @@ import { type RunPicture, runPictures, type WorkerPicture, workerPictures } from
 import { createTopics } from './topics.ts';
 
 /** One watch of a caller; it holds nothing any more once it is closed. */
-export interface Watch {
+interface Watch {
   run(runId: string, sink: (picture: RunPicture) => void): void;
   workers(namespace: string, sink: (picture: WorkerPicture) => void): void;
   /** Lines of this run were stored; the name is the step's. */

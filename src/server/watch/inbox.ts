@@ -3,7 +3,7 @@ import type { Refusal } from '../../domain/refusal.ts';
 import { RefusedError } from '../errors.ts';
 
 /** SKIPPED: what waited was dropped, and so is what comes until `clear`. OVER: nobody reads any more. */
-export type Taken<T> = { readonly item: T } | 'SKIPPED' | 'OVER';
+type Taken<T> = { readonly item: T } | 'SKIPPED' | 'OVER';
 
 export interface Inbox<T> {
   put(item: T): void;
