@@ -24,6 +24,10 @@ export interface Limits {
   readonly metadataEntriesMax: number;
   readonly pageSizeDefault: number;
   readonly pageSizeMax: number;
+  /** Watches and log tails open at the same time, of all callers. */
+  readonly watchesMax: number;
+  /** Events that wait for one watcher; one that is slower gets the newest state instead. */
+  readonly watchEventsMax: number;
 }
 
 export const DEFAULT_LIMITS: Limits = {
@@ -50,6 +54,8 @@ export const DEFAULT_LIMITS: Limits = {
   metadataEntriesMax: 64,
   pageSizeDefault: 100,
   pageSizeMax: 1000,
+  watchesMax: 1000,
+  watchEventsMax: 64,
 };
 
 export interface Times {
@@ -75,6 +81,8 @@ export interface Times {
   readonly cancelCloseMs: number;
   /** An ended run stays in memory for this long, so that late facts and repeated requests find it without the store. */
   readonly endedInMemoryMs: number;
+  /** A watcher of a run hears of its progress at most this often. */
+  readonly watchProgressIntervalMs: number;
 }
 
 export const DEFAULT_TIMES: Times = {
@@ -89,4 +97,5 @@ export const DEFAULT_TIMES: Times = {
   helloTimeoutMs: 5_000,
   cancelCloseMs: 10_000,
   endedInMemoryMs: 60_000,
+  watchProgressIntervalMs: 200,
 };

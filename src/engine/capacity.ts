@@ -5,6 +5,7 @@ import type { Turn } from './turn.ts';
 
 /** To be called after anything that decides whether, or what, the worker may take. */
 export function capacityChanged(state: EngineState, turn: Turn, worker: WorkerRecord): void {
+  turn.touchedWorkers.add(worker);
   worker.slotsUsed = worker.assignments.size + worker.reserved.size;
   if (worker.leases.size > 0) countDevices(worker);
   worker.notReadyReason = notReadyReason(worker);

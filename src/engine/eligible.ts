@@ -1,6 +1,6 @@
 /** Which waiting runs a worker may take, as an operator asks. */
 import { suits } from '../domain/feasibility.ts';
-import { comparePlaces } from '../domain/priority.ts';
+import { comparePlaces, type QueuePlace } from '../domain/priority.ts';
 import { isRefusal, type Refusal } from '../domain/refusal.ts';
 import type { CommandOf, ResultOf } from './commands.ts';
 import {
@@ -21,20 +21,40 @@ export function listEligibleRuns(
 ): ResultOf<'list_eligible_runs'> | Refusal {
   const worker = findWorker(state, command.namespace, command.workerId);
   if (isRefusal(worker)) return worker;
-  const steps: StepRecord[] = [];
-  for (const demand of demandsFor(state, worker)) {
-    // No page needs more of one demand than a page has, and one that tells whether there is another.
-    steps.push(...demand.queue.after(command.after, command.limit + 1));
+  const page: StepRecord[] = [];
+  let next: QueuePlace | null = null;
+  for (const step of inOrder(demandsFor(state, worker), command.after)) {
+    if (!isFirstOfItsRun(step, worker)) continue;
+    if (page.length === command.limit) {
+      next = page.at(-1) ?? null;
+      break;
+    }
+    page.push(step);
   }
-  steps.sort(comparePlaces);
-  const firsts = steps.filter((step) => isFirstOfItsRun(step, worker));
-  const page = firsts.slice(0, command.limit);
-  const last = page.at(-1);
-  const next = firsts.length > page.length && last !== undefined ? last : null;
   return {
     runs: page.map((step) => runView(step.run, '')),
     next: next === null ? null : { priority: next.priority, readySequence: next.readySequence },
   };
+}
+
+// Enough of one demand at a time to be worth a search in its queue.
+const STEPS_PER_LOOK = 64;
+
+/** The steps of all these demands that come after a place, one by one, in queue order. */
+function* inOrder(demands: readonly DemandRecord[], after: QueuePlace | null): Iterable<StepRecord> {
+  const lanes = demands.map((demand) => ({ demand, steps: demand.queue.after(after, STEPS_PER_LOOK) }));
+  for (;;) {
+    let first: (typeof lanes)[number] | undefined;
+    for (const lane of lanes) {
+      const head = lane.steps[0];
+      if (head !== undefined && (first?.steps[0] === undefined || comparePlaces(head, first.steps[0]) < 0))
+        first = lane;
+    }
+    const step = first?.steps.shift();
+    if (first === undefined || step === undefined) return;
+    if (first.steps.length === 0) first.steps = first.demand.queue.after(step, STEPS_PER_LOOK);
+    yield step;
+  }
 }
 
 function demandsFor(state: EngineState, worker: WorkerRecord): DemandRecord[] {

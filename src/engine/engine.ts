@@ -33,7 +33,7 @@ import {
   setBackPressure,
   upsertLabels,
 } from './sessions.ts';
-import { createState, type EngineState } from './state.ts';
+import { createState, type EngineState, type WorkerRecord } from './state.ts';
 import { type Change, createTurn, type Ids, type Turn } from './turn.ts';
 import { deleteWorker, drainWorker, readWorker, readWorkers, registerWorker, resumeWorker } from './workers.ts';
 import { putWorkflow } from './workflows.ts';
@@ -44,6 +44,8 @@ export interface Outcome<T> {
   readonly changes: readonly Change[];
   /** To be sent, in this order, after that commit. */
   readonly effects: readonly Effect[];
+  /** Workers that may look different now, whether a row of theirs changed or not. */
+  readonly touchedWorkers: ReadonlySet<WorkerRecord>;
 }
 
 export interface Engine {
@@ -130,7 +132,7 @@ export function createEngine(options: EngineOptions = {}): Engine {
       if (isRefusal(result) && turn.changes.length > 0 && !mayChangeAndRefuse(command.kind)) {
         throw new Error(`${command.kind} refused (${result.refused}) after it had changed something`);
       }
-      return { result, changes: turn.changes, effects: turn.effects };
+      return { result, changes: turn.changes, effects: turn.effects, touchedWorkers: turn.touchedWorkers };
     },
   };
 }

@@ -162,12 +162,16 @@ function backingOff({ readyMs, failures, definition }: StepRecord, nowMs: number
 }
 
 /** Only a HARD pin makes a step wait for one worker; away is one without a stream. */
+export function isStickyWorkerAway(state: EngineState, { pin }: Demand): boolean {
+  if (!pin?.hard) return false;
+  const worker = state.workers.get(pin.workerId);
+  return worker === undefined || worker.connection === null;
+}
+
 function stickyWorkerAway(state: EngineState, step: StepRecord): OwnVerdict | null {
   const { pin } = step.demand.spec;
-  if (!pin?.hard) return null;
-  const worker = state.workers.get(pin.workerId);
-  if (worker !== undefined && worker.connection !== null) return null;
-  const what = worker === undefined ? 'does not exist any more' : 'is not connected';
+  if (pin === null || !isStickyWorkerAway(state, step.demand.spec)) return null;
+  const what = state.workers.has(pin.workerId) ? 'is not connected' : 'does not exist any more';
   return {
     verdict: 'STICKY_WORKER_AWAY',
     summary: `the run is pinned (HARD) to "${pin.workerName}", which ${what}`,

@@ -48,6 +48,8 @@ export interface Turn {
   readonly effects: Effect[];
   /** Workers that may take more than before. */
   readonly freedWorkers: Set<WorkerRecord>;
+  /** Workers that may look different now. */
+  readonly touchedWorkers: Set<WorkerRecord>;
   /** Demands with a step that waits anew. */
   readonly openedDemands: Set<DemandRecord>;
   /** Concurrency keys with a place that became free. */
@@ -67,6 +69,7 @@ export function createTurn(nowMs: number, ids: Ids): Turn {
     changes: [],
     effects: [],
     freedWorkers: new Set(),
+    touchedWorkers: new Set(),
     openedDemands: new Set(),
     freedKeys: new Set(),
     offeredHeld: new Map(),
@@ -97,5 +100,6 @@ export function stepChanged(turn: Turn, step: StepRecord, outputJson: string | n
 }
 
 export function workerChanged(turn: Turn, worker: WorkerRecord): void {
+  turn.touchedWorkers.add(worker);
   turn.changes.push({ table: 'workers', worker, deleted: false });
 }

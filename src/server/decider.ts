@@ -14,6 +14,7 @@ import { type Commit, createJournal, type Journal } from '../store/journal.ts';
 import type { Meters } from './meters.ts';
 import { beforeCommand, countDecision } from './metrics_decisions.ts';
 import { PAUSE_MS_MAX, watchPauses } from './pauses.ts';
+import type { WatchHub } from './watch/hub.ts';
 
 /** Facts of workers: when nothing follows from one, only its acknowledgement waits for the commit. */
 const NOBODY_WAITS: ReadonlySet<CommandKind> = new Set([
@@ -56,6 +57,7 @@ export interface DeciderOptions {
   readonly ids: IdSource;
   readonly log: Log;
   readonly meters: Meters;
+  readonly watches: Pick<WatchHub, 'observe'>;
   readonly oneCommandPerBatch: boolean;
   /** Called with what is in the store now, before anything that rests on it leaves. */
   readonly onStored: (changes: readonly Change[]) => void;
@@ -97,6 +99,7 @@ export function createDecider(options: DeciderOptions): Decider {
     }
     const { result, changes, effects } = outcome;
     const count = countDecision(engine.state, before, command as Command, outcome, options.meters);
+    const show = options.watches.observe(engine.state, command as Command, outcome);
     const entry: Entry = {
       command: command.kind,
       release() {
@@ -105,6 +108,7 @@ export function createDecider(options: DeciderOptions): Decider {
           then(result);
         } finally {
           for (const effect of effects) options.onEffect(effect);
+          show?.();
           count();
         }
       },

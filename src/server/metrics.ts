@@ -1,8 +1,10 @@
 /** The metrics page: counters as they are told, and the engine's state as it is when somebody looks. */
 
+import type { Verdict } from '../domain/explain.ts';
 import { waitingVerdict } from '../domain/verdict.ts';
 import { workerStateOf } from '../domain/worker.ts';
-import type { EngineState } from '../engine/state.ts';
+import { isStickyWorkerAway } from '../engine/explain.ts';
+import type { BlockedOn, DemandRecord, EngineState, StepRecord } from '../engine/state.ts';
 import { createMetrics, type Metrics } from '../lib/prometheus.ts';
 import type { Meters } from './meters.ts';
 import type { Plane } from './plane.ts';
@@ -105,7 +107,7 @@ function addStateGauges(metrics: Metrics, plane: Watched): void {
       set(count, { state: key.slice(0, space), namespace: key.slice(space + 1) });
     }
   });
-  const pendingHelp = 'Steps that wait for a worker, by action and by why: the verdict over all workers.';
+  const pendingHelp = `Steps that nobody has yet, by action and by why: the verdict. Blocked ones among ${RUNS_EXAMINED_MAX} runs.`;
   metrics.gauge('pending_steps', pendingHelp, ['action', 'verdict'], (set) => {
     const state = plane.engineState();
     if (state === null) return;
@@ -135,23 +137,67 @@ function sumOfConnected(state: EngineState, of: (worker: Worker) => number): num
 const PAIRS_EXAMINED_MAX = 100_000;
 const NOT_EXAMINED = 'NOT_EXAMINED';
 
-/** Waiting steps by action, then by verdict. The smaller actions stand together under one name. */
+/** The same for runs, whose blocked steps stand in no queue; of more runs the oldest are looked at. */
+const RUNS_EXAMINED_MAX = 50_000;
+
+type PendingVerdict = Verdict | typeof NOT_EXAMINED;
+
+/** Steps that nobody has yet by action, then by verdict. The smaller actions stand together under one name. */
 function pendingByAction(state: EngineState): Map<string, Map<string, number>> {
+  const counted = [...countWaiting(state), ...countBlocked(state)];
   const totals = new Map<string, number>();
-  for (const { spec, queue } of state.demands.values()) {
-    totals.set(spec.action, (totals.get(spec.action) ?? 0) + queue.size);
-  }
+  for (const { action, steps } of counted) totals.set(action, (totals.get(action) ?? 0) + steps);
   const named = largest(totals);
   const pending = new Map<string, Map<string, number>>();
-  let pairsLeft = PAIRS_EXAMINED_MAX;
-  for (const { spec, namespace, queue } of state.demands.values()) {
-    pairsLeft -= state.workers.size;
-    const verdict = pairsLeft < 0 ? NOT_EXAMINED : waitingVerdict(spec, namespace.matchMode, state.workers.values());
-    const action = named.has(spec.action) ? spec.action : REST;
-    const byVerdict = pending.get(action) ?? new Map<string, number>();
-    pending.set(action, byVerdict.set(verdict, (byVerdict.get(verdict) ?? 0) + queue.size));
+  for (const { action, verdict, steps } of counted) {
+    const name = named.has(action) ? action : REST;
+    const byVerdict = pending.get(name) ?? new Map<string, number>();
+    pending.set(name, byVerdict.set(verdict, (byVerdict.get(verdict) ?? 0) + steps));
   }
   return pending;
+}
+
+interface Pending {
+  readonly action: string;
+  readonly verdict: PendingVerdict;
+  readonly steps: number;
+}
+
+function countWaiting(state: EngineState): Pending[] {
+  let pairsLeft = PAIRS_EXAMINED_MAX;
+  return [...state.demands.values()].map((demand) => {
+    pairsLeft -= state.workers.size;
+    const verdict = pairsLeft < 0 ? NOT_EXAMINED : verdictOf(state, demand);
+    return { action: demand.spec.action, verdict, steps: demand.queue.size };
+  });
+}
+
+function verdictOf(state: EngineState, { spec, namespace }: DemandRecord): Verdict {
+  if (isStickyWorkerAway(state, spec)) return 'STICKY_WORKER_AWAY';
+  return waitingVerdict(spec, namespace.matchMode, state.workers.values());
+}
+
+function countBlocked(state: EngineState): Pending[] {
+  const blocked: Pending[] = [];
+  let runsLeft = RUNS_EXAMINED_MAX;
+  for (const { steps } of state.runs.values()) {
+    if (runsLeft === 0) break;
+    runsLeft -= 1;
+    for (const step of steps)
+      if (step.blockedOn !== null) blocked.push(pendingOf(step, BLOCKED_VERDICTS[step.blockedOn]));
+  }
+  return blocked;
+}
+
+const BLOCKED_VERDICTS: Readonly<Record<BlockedOn, Verdict>> = {
+  NEEDS: 'BLOCKED_BY',
+  DEPENDS_ON_RUN: 'BLOCKED_BY',
+  HELD: 'HELD',
+  BACKING_OFF: 'BACKING_OFF',
+};
+
+function pendingOf({ definition }: StepRecord, verdict: Verdict): Pending {
+  return { action: definition.action, verdict, steps: 1 };
 }
 
 function countBy<T>(items: Iterable<T>, keyOf: (item: T) => string): Map<string, number> {

@@ -25,6 +25,7 @@ import { createStepInputs, type StepInputs } from './inputs.ts';
 import { type Meters, NO_METERS } from './meters.ts';
 import { createPayloadCache, type PayloadCache } from './payloads.ts';
 import { createRequestBook, type RequestBook } from './requests.ts';
+import { createWatchHub, type WatchHub } from './watch/hub.ts';
 
 /** After a batch that could not be written, commands are committed one by one for this long, to find the culprit. */
 const CAUTIOUS_MS = 60_000;
@@ -54,6 +55,7 @@ export interface Plane {
   readonly inputs: StepInputs;
   /** How an assignment ended that has left memory; null: it did not, or nobody knows. Tries until the store answers, and rejects when the plane stops. */
   findEnding(assignmentId: string): Promise<Ending | null>;
+  readonly watches: WatchHub;
   readonly limits: Limits;
   readonly times: Times;
   readonly clock: Clock;
@@ -98,6 +100,7 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
   const reads = database.connect({ max: READ_CONNECTIONS_MAX, connection: { application_name: 'yardmaster reads' } });
   const payloads = createPayloadCache();
   const inputs = createStepInputs({ reads, payloads, persistently });
+  const watches = createWatchHub(limits.watchesMax, log);
   let lastConnection = 0;
   let cautiousUntilMs = 0;
   let term: Term | null = null;
@@ -117,6 +120,7 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
         ids,
         log,
         meters,
+        watches,
         oneCommandPerBatch: clock.nowMs() < cautiousUntilMs,
         onStored: inputs.keepOutputs,
         onEffect: deliver,
@@ -131,6 +135,7 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
         clock,
         fraction: ids.fraction,
         log,
+        onStored: watches.logged,
         onDeposed: standDown,
       });
       // A term of its own: while another process decided, ids were used that this one never saw.
@@ -168,6 +173,7 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
         message: 'the server recovers from its store; connect again',
       });
     }
+    watches.endAll(refuse('STANDING_DOWN', 'the server recovers from its store; watch again'));
     endTerm(ended);
     restarting ??= restart(ended).finally(() => {
       restarting = null;
@@ -250,6 +256,7 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
     findEnding: (assignmentId) => persistently(() => findEnding(reads, assignmentId)),
     payloads,
     inputs,
+    watches,
     limits,
     times,
     clock,
@@ -279,6 +286,7 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
     engineState: () => term?.decider.engine.state ?? null,
     openStreams: () => sinks.size,
     async stop() {
+      watches.stop();
       stopping.abort(new Error('the plane was stopped'));
       await restarting;
       const ended = term;

@@ -107,6 +107,8 @@ async function listen(plane: Plane, config: ServerConfig, metrics: ServerMetrics
 /** In this order: no new work, then all that was decided is stored, then the database. HTTP says meanwhile that it is not ready. */
 async function stopAll(listeners: Listeners, plane: Plane, database: Database): Promise<void> {
   listeners.stopping = true;
+  // They never end by themselves, and a listener waits for its calls.
+  plane.watches.stop();
   await listeners.grpc.close();
   await listeners.http?.close();
   await plane.stop();

@@ -33,6 +33,8 @@ export interface LogWriter {
   /** Too much waits already: whoever has more should keep it for a while. */
   isFull(): boolean;
   settled(): Promise<void>;
+  /** Resolves once everything added before is stored, however much comes behind it; also when this writer was stopped. */
+  stored(): Promise<void>;
   stop(): void;
 }
 
@@ -74,6 +76,8 @@ export interface LogWriterOptions {
   readonly clock: Clock;
   readonly fraction: () => number;
   readonly log: Log;
+  /** Lines of this step are stored, and can be read. */
+  readonly onStored?: (runId: string, stepName: string) => void;
   /** Another process decides: nothing was stored, and nothing will be. */
   readonly onDeposed?: (error: DeposedError) => void;
 }
@@ -84,6 +88,9 @@ export function createLogWriter(options: LogWriterOptions): LogWriter {
   const stopped = new AbortController();
   let waiting: Waiting[] = [];
   let waitingLength = 0;
+  let addedCount = 0;
+  let storedCount = 0;
+  let storedWaiters: { readonly upTo: number; readonly resolve: () => void }[] = [];
   let pumping: Promise<void> | null = null;
 
   async function pump(): Promise<void> {
@@ -96,6 +103,8 @@ export function createLogWriter(options: LogWriterOptions): LogWriter {
           waitingLength -= lengthOf(lines);
           settleOne(settle);
         }
+        storedCount += taken.length;
+        tellStored();
       }
     } finally {
       pumping = null;
@@ -108,6 +117,13 @@ export function createLogWriter(options: LogWriterOptions): LogWriter {
     } catch (error) {
       log.error({ err: error }, 'a stream could not be told that its lines are stored');
     }
+  }
+
+  function tellStored(): void {
+    const isDue = ({ upTo }: { readonly upTo: number }) => upTo <= storedCount || stopped.signal.aborted;
+    const due = storedWaiters.filter(isDue);
+    storedWaiters = storedWaiters.filter((waiter) => !isDue(waiter));
+    for (const { resolve } of due) resolve();
   }
 
   function take(): Waiting[] {
@@ -233,12 +249,14 @@ export function createLogWriter(options: LogWriterOptions): LogWriter {
     const [answer] = await sql.unsafe<{ guarded: number }[]>(INSERT_LINES, values, { prepare: true });
     if (answer?.guarded !== 1)
       throw new DeposedError(`log lines of epoch ${epoch} were refused: another epoch has begun`);
+    for (const [runId, stepName] of stepsOf(prepared.lines)) options.onStored?.(runId, stepName);
   }
 
   return {
     add(lines, settle) {
       if (stopped.signal.aborted) return;
       waiting.push({ lines, settle });
+      addedCount += 1;
       waitingLength += lengthOf(lines);
       pumping ??= pump();
     },
@@ -246,8 +264,22 @@ export function createLogWriter(options: LogWriterOptions): LogWriter {
     async settled() {
       while (pumping !== null) await pumping;
     },
-    stop: () => stopped.abort(new Error('the log writer was stopped')),
+    stored() {
+      if (storedCount >= addedCount || stopped.signal.aborted) return Promise.resolve();
+      return new Promise((resolve) => storedWaiters.push({ upTo: addedCount, resolve }));
+    },
+    stop() {
+      stopped.abort(new Error('the log writer was stopped'));
+      tellStored();
+    },
   };
+}
+
+/** The steps these lines are of, each once. */
+function stepsOf(lines: readonly LineRow[]): Iterable<readonly [runId: string, stepName: string]> {
+  const steps = new Map<string, readonly [string, string]>();
+  for (const { run_id, step_name } of lines) steps.set(`${run_id}\n${step_name}`, [run_id, step_name]);
+  return steps.values();
 }
 
 function lengthOf({ lines }: LogLines): number {

@@ -1,5 +1,6 @@
 /** Runs: scheduling once and all or nothing, the order of the queue, cancelling. */
 import { beforeEach, describe, expect, it, test } from 'vitest';
+import type { ResultOf } from '../../src/engine/commands.ts';
 import { createYard, desire, type RunOptions, type Yard } from '../support/engine.ts';
 
 let yard: Yard;
@@ -309,5 +310,35 @@ describe('a long backlog', () => {
     yard.submit({ stepDesired: [desire('memory', 1)] });
     expect(worker.assignments.size).toBe(1);
     expect(looks).toBeLessThan(BACKLOG / 10);
+  });
+});
+
+describe('the runs a worker may take', () => {
+  it('come once each, in queue order, page by page', () => {
+    const yard = createYard();
+    yard.workflow('roots', [{ name: 'a' }, { name: 'b' }, { name: 'c' }]);
+    const alpha = yard.hello({ name: 'alpha', slots: 0 });
+    const runs = [
+      yard.submit({ workflow: 'roots' }),
+      yard.submit(),
+      yard.submit({ runsOn: ['gpu'] }),
+      yard.submit({ workflow: 'roots', priority: 3 }),
+      yard.submit({ action: 'paint' }),
+    ];
+    const listed: string[] = [];
+    let after: { priority: 1 | 2 | 3 | 4; readySequence: number } | null = null;
+    do {
+      const { workerId } = alpha;
+      const page: ResultOf<'list_eligible_runs'> = yard.take({
+        kind: 'list_eligible_runs',
+        namespace: 'default',
+        workerId,
+        after,
+        limit: 1,
+      });
+      listed.push(...page.runs.map((run) => run.runId));
+      after = page.next;
+    } while (after !== null);
+    expect(listed).toEqual([runs[3], runs[0], runs[1], runs[2]]);
   });
 });

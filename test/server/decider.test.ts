@@ -5,6 +5,7 @@ import { SILENT_LOG } from '../../src/lib/log.ts';
 import { systemIds } from '../../src/lib/random.ts';
 import { createDecider } from '../../src/server/decider.ts';
 import { NO_METERS } from '../../src/server/meters.ts';
+import { createWatchHub } from '../../src/server/watch/hub.ts';
 import { draftOf } from '../support/engine.ts';
 import { FakeClock } from '../worker/fake-clock.ts';
 
@@ -44,6 +45,7 @@ it('an outage of the store sets no more and more timers, and none is left after 
     meters: NO_METERS,
     oneCommandPerBatch: false,
     onStored: () => {},
+    watches: createWatchHub(1, SILENT_LOG),
     onEffect: () => {},
     onFatal: (error) => {
       throw error;

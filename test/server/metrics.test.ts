@@ -134,6 +134,16 @@ describe('the page', () => {
     expect(value(await scrape(), 'runs_ended_total', { state: 'cancelled' })).toBe(1);
   });
 
+  it('counts what is blocked by why, and forgets it with its end', async () => {
+    const first = await admin.scheduleRun(runOf({ action: 'blocking' }));
+    const runId = first.run?.runId ?? '';
+    await admin.scheduleRun({ ...runOf({ action: 'blocked' }), dependsOnRunIds: [runId] });
+    const blocked = async () => value(await scrape(), 'pending_steps', { action: 'blocked', verdict: 'BLOCKED_BY' });
+    expect(await blocked()).toBe(1);
+    await admin.cancelRun({ runId });
+    await expect(blocked()).rejects.toThrow();
+  });
+
   it('names so many actions at most, the largest, and sums the rest up', async () => {
     const runs = Array.from({ length: NAMED_MAX + 20 }, (_, index) => runOf({ action: `many-${index}` }));
     await admin.scheduleRuns({ runs });

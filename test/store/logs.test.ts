@@ -6,6 +6,7 @@ import { systemIds } from '../../src/lib/random.ts';
 import { becomeHolder } from '../../src/store/holder.ts';
 import { createLogWriter, type LogLines, type LogWriter, WAITING_LENGTH_MAX } from '../../src/store/logs.ts';
 import { readCutBytes, readLogs } from '../../src/store/queries/read_logs.ts';
+import { closeGate } from '../support/gate.ts';
 import { openTestStore, type TestStore } from '../support/store.ts';
 
 const ids = systemIds();
@@ -69,6 +70,34 @@ const totals = async () =>
   (
     await store.sql`SELECT stored_bytes::int AS stored, cut_bytes::int AS cut FROM step_log_totals WHERE assignment_id = ${assignmentId}`
   )[0];
+
+describe('whoever waits until lines are stored', () => {
+  it('waits for those added before, and not for those behind them', async () => {
+    await writer.stored();
+    const gate = await closeGate(store, 'LOGS');
+    writer.add(lines(1, ['one']), () => {});
+    await gate.reached();
+    const order: string[] = [];
+    const first = writer.stored().then(() => order.push('first'));
+    writer.add(lines(2, ['two']), () => order.push('two is stored'));
+    await store.sql`SELECT 1`;
+    expect(order).toEqual([]);
+    await gate.open();
+    await Promise.all([first, writer.settled()]);
+    expect(order).toEqual(['first', 'two is stored']);
+  });
+
+  it('does not wait for a writer that was stopped', async () => {
+    const gate = await closeGate(store, 'LOGS');
+    writer.add(lines(1, ['one']), () => {});
+    await gate.reached();
+    const waiting = writer.stored();
+    writer.stop();
+    await waiting;
+    await writer.stored();
+    await gate.open();
+  });
+});
 
 describe('lines', () => {
   it('keep their number, time and level', async () => {

@@ -8,6 +8,7 @@ import { WorkerService } from '../../gen/yardmaster/v1/worker_service_pb.ts';
 import { DEFAULT_LIMITS, DEFAULT_TIMES, type Limits, type Times } from '../../src/domain/limits.ts';
 import { SILENT_LOG } from '../../src/lib/log.ts';
 import type { ServerConfig } from '../../src/server/config.ts';
+import type { Plane } from '../../src/server/plane.ts';
 import { type RunningServer, startServer } from '../../src/server/server.ts';
 import { type Calls, callsOf, metadataOf } from './conformance_calls.ts';
 import { type HelloInit, WorkerStream } from './conformance_stream.ts';
@@ -38,6 +39,12 @@ export class Yard {
   get client(): Client {
     if (this.#running === undefined) throw new Error('the server was not started');
     return this.#running.client;
+  }
+
+  /** For checks of what no message tells. */
+  get plane(): Plane {
+    if (this.#running === undefined) throw new Error('the server was not started');
+    return this.#running.server.plane;
   }
 
   async start({ times, limits }: YardSettings): Promise<void> {

@@ -8,9 +8,12 @@ import {
 } from '../../../gen/yardmaster/v1/admin_service_pb.ts';
 import type { DesiredLabel } from '../../../gen/yardmaster/v1/run_pb.ts';
 import { type Worker, WorkerStateSchema } from '../../../gen/yardmaster/v1/worker_pb.ts';
+import { sleep } from '../../lib/clock.ts';
+import type { WorkerFilter } from '../../server/convert/worker_filter.ts';
 import { EXIT, type ExitCode } from '../exit.ts';
+import { either } from '../follow/either.ts';
 import { followWorkers } from '../follow/workers.ts';
-import { listWorkers, type WorkerFilter } from '../list.ts';
+import { listWorkers } from '../list.ts';
 import { addLabel } from '../parse/label.ts';
 import { namesOf, numberOf } from '../parse/names.ts';
 import { addTag } from '../parse/tags.ts';
@@ -30,6 +33,7 @@ interface Options {
 const ENTER_SCREEN = '\u001b[?1049h';
 const LEAVE_SCREEN = '\u001b[?1049l';
 const CLEAR_SCREEN = '\u001b[H\u001b[J';
+const REDRAW_MS = 1_000;
 
 export function workersCommand(cli: Cli): Command {
   return new Command('workers')
@@ -51,7 +55,12 @@ function filterOf({ state = [], action = '', tag = [], label = [] }: Options): W
 }
 
 async function list(yard: Yard, filter: WorkerFilter): Promise<ExitCode> {
-  const workers = await listWorkers(yard, filter);
+  const workers = await listWorkers(yard, {
+    ...filter,
+    states: [...filter.states],
+    tags: [...filter.tags],
+    labels: [...filter.labels],
+  });
   if (yard.json) printJson(yard, ListWorkersResponseSchema, create(ListWorkersResponseSchema, { workers }));
   else if (workers.length === 0) yard.io.stderr('No workers.\n');
   else yard.io.stdout(tableOf(yard, workers));
@@ -73,11 +82,13 @@ async function watch(yard: Yard, filter: WorkerFilter): Promise<ExitCode> {
 
 async function watchOnScreen(yard: Yard, filter: WorkerFilter): Promise<ExitCode> {
   const { io } = yard;
+  const left = new AbortController();
+  const signal = AbortSignal.any([yard.signal, left.signal]);
+  const own = { ...yard, signal, call: { ...yard.call, signal } };
   const workers = new Map<string, Worker>();
   io.stdout(ENTER_SCREEN);
   try {
-    // Also without an event: the ages have changed.
-    for await (const events of followWorkers(yard, filter)) {
+    for await (const events of either(followWorkers(own, filter), ticks(own), () => left.abort())) {
       for (const event of events) keep(workers, event);
       io.stdout(CLEAR_SCREEN + tableOf(yard, [...workers.values()]));
     }
@@ -85,6 +96,14 @@ async function watchOnScreen(yard: Yard, filter: WorkerFilter): Promise<ExitCode
     io.stdout(LEAVE_SCREEN + tableOf(yard, [...workers.values()]));
   }
   return EXIT.OK;
+}
+
+/** Without an event the ages change all the same. */
+async function* ticks({ io, signal }: Yard): AsyncGenerator<WatchWorkersResponse[], never> {
+  for (;;) {
+    await sleep(io.clock, REDRAW_MS, signal);
+    yield [];
+  }
 }
 
 function tableOf({ io }: Yard, workers: readonly Worker[]): string {

@@ -7,6 +7,7 @@ import type { Implementation } from './rpc.ts';
 import { runChangeRpcs } from './run_changes.ts';
 import { runRpcs } from './runs.ts';
 import { stepLogRpcs } from './step_logs.ts';
+import { watchRpcs } from './watches.ts';
 import { workerRpcs } from './workers.ts';
 import { workflowRpcs } from './workflows.ts';
 
@@ -19,5 +20,6 @@ export function adminService(plane: Plane): Implementation<typeof AdminService> 
     ...stepLogRpcs(plane),
     ...explainRpcs(plane),
     ...namespaceRpcs(plane),
+    ...watchRpcs(plane),
   };
 }

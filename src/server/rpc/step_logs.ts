@@ -1,10 +1,9 @@
 /** AdminService: what the handlers of a run have logged. */
 import type { AdminService } from '../../../gen/yardmaster/v1/admin_service_pb.ts';
-import type { LogLevel } from '../../../gen/yardmaster/v1/worker_service_pb.ts';
-import { refuse, refuseField } from '../../domain/refusal.ts';
+import { type Refusal, refuse, refuseField } from '../../domain/refusal.ts';
 import type { RunView, StepView } from '../../engine/views.ts';
-import { readCutBytes, readLogs, type StoredLine } from '../../store/queries/read_logs.ts';
-import { timestamp } from '../convert/time.ts';
+import { readCutBytes, readLogs } from '../../store/queries/read_logs.ts';
+import { writeLine } from '../convert/log.ts';
 import { RefusedError } from '../errors.ts';
 import type { Plane } from '../plane.ts';
 import { COUNT, pageSize, readPageToken, writePageToken } from './paging.ts';
@@ -45,13 +44,11 @@ function stepOf(run: RunView, stepName: string): StepView {
   }
   const step = stepName === '' ? first : run.steps.find(({ name }) => name === stepName);
   if (step !== undefined) return step;
-  throw new RefusedError(
-    refuse('STEP_NOT_FOUND', `step_name "${stepName}" is not a step of run ${run.runId}`, { step_name: stepName }),
-  );
+  throw new RefusedError(noSuchStep(run.runId, stepName));
+}
+
+export function noSuchStep(runId: string, stepName: string): Refusal {
+  return refuse('STEP_NOT_FOUND', `step_name "${stepName}" is not a step of run ${runId}`, { step_name: stepName });
 }
 
 const NAMES_SHOWN_MAX = 5;
-
-function writeLine({ number, attempt, lineMs, level, text }: StoredLine) {
-  return { number: BigInt(number), attempt, line: { time: timestamp(lineMs), level: level as LogLevel, text } };
-}

@@ -1,11 +1,10 @@
 /** AdminService: workers. */
 import type { AdminService } from '../../../gen/yardmaster/v1/admin_service_pb.ts';
-import { labelMatches } from '../../domain/labels.ts';
 import { parseTags } from '../../domain/tags.ts';
 import type { WorkerView } from '../../engine/views.ts';
-import { readDesiredLabels } from '../convert/labels.ts';
 import { checkText } from '../convert/text.ts';
 import { workerStateOnWire, writeWorker } from '../convert/worker.ts';
+import { readWorkerFilter } from '../convert/worker_filter.ts';
 import { accepted, RefusedError } from '../errors.ts';
 import type { Plane } from '../plane.ts';
 import { COUNT, pageSize, readPageToken, writePageToken } from './paging.ts';
@@ -32,18 +31,12 @@ export function workerRpcs(plane: Plane): Implementation<typeof AdminService> {
     },
 
     async listWorkers(request, { namespace }) {
-      const { action } = request;
-      const tags = accepted(parseTags('tags', request.tags, limits.tagsPerWorkerMax, limits));
-      const labels = accepted(readDesiredLabels('labels', request.labels, limits));
+      const passes = accepted(readWorkerFilter(request, limits));
       const after = readPageToken(request.pageToken, 'workers', COUNT);
       const size = pageSize(request.pageSize, limits);
       const all = accepted(await plane.submit({ kind: 'read_workers', namespace }));
       const fits = (worker: WorkerView) =>
-        worker.workerNumber > Number(after ?? 0) &&
-        (request.states.length === 0 || request.states.includes(workerStateOnWire(worker.state))) &&
-        (action === '' || worker.actions.includes(action)) &&
-        tags.every((tag) => worker.tags.includes(tag)) &&
-        labels.every((label) => labelMatches(worker.labels, label));
+        worker.workerNumber > Number(after ?? 0) && passes({ ...worker, state: workerStateOnWire(worker.state) });
       // One more than the page tells whether there is another.
       const found = all.filter(fits).slice(0, size + 1);
       const page = found.slice(0, size);

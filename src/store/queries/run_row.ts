@@ -138,7 +138,7 @@ function stepView(row: StepRow, detail: RunDetail | null): StepView {
   };
 }
 
-function endedAttempt(row: StoredAttempt): AttemptView {
+export function endedAttempt(row: StoredAttempt): AttemptView {
   return {
     number: row.number,
     assignmentId: row.assignment_id,
