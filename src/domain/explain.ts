@@ -29,7 +29,7 @@ export interface WorkerReport {
   readonly rank: Rank | null;
 }
 
-export interface ClauseCount {
+interface ClauseCount {
   readonly clause: ClauseName;
   readonly workersFailing: number;
 }
@@ -86,7 +86,9 @@ function placedSummary([winner, second]: readonly RankedOne[], fitting: number):
 
 /** The first criterion of the order in which the two differ. */
 function decidingReason(winner: Rank, second: Rank): string {
+  if (winner.unbiased !== second.unbiased) return 'it did not report the input as invalid';
   if (winner.sticky !== second.sticky) return 'the run is pinned to it';
+  if (winner.deviceAskedFor !== second.deviceAskedFor) return 'it has the device asked for';
   if (winner.highestWeight !== second.highestWeight)
     return `its highest weight is ${winner.highestWeight}, not ${second.highestWeight}`;
   if (winner.weightSum !== second.weightSum)
@@ -338,7 +340,7 @@ function brief(text: string): string {
 }
 
 /** At most so many characters. */
-export function shortened(text: string, charactersMax: number): string {
+function shortened(text: string, charactersMax: number): string {
   if (text.length <= charactersMax) return text;
   const characters = [...text];
   return characters.length <= charactersMax ? text : `${characters.slice(0, charactersMax - 1).join('')}…`;

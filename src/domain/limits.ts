@@ -22,6 +22,10 @@ export interface Limits {
   /** Runs that one run may depend on. */
   readonly dependenciesPerRunMax: number;
   readonly metadataEntriesMax: number;
+  /** Top-level keys of an input that do not count when inputs are compared. */
+  readonly hashExcludeKeysMax: number;
+  /** Times that steps of a run may run again because their outputs were reported invalid. */
+  readonly stepBacksPerRunMax: number;
   readonly pageSizeDefault: number;
   readonly pageSizeMax: number;
   /** Watches and log tails open at the same time, of all callers. */
@@ -52,6 +56,8 @@ export const DEFAULT_LIMITS: Limits = {
   stepsPerRunMax: 1000,
   dependenciesPerRunMax: 1000,
   metadataEntriesMax: 64,
+  hashExcludeKeysMax: 64,
+  stepBacksPerRunMax: 10,
   pageSizeDefault: 100,
   pageSizeMax: 1000,
   watchesMax: 1000,
@@ -75,12 +81,20 @@ export interface Times {
   readonly reofferPauseMs: number;
   /** … up to this. */
   readonly reofferPauseMsMax: number;
+  /** A step whose input was reported invalid is offered again after this, doubling with every report … */
+  readonly invalidInputPauseMs: number;
+  /** … up to this. */
+  readonly invalidInputPauseMsMax: number;
   /** The first message of a stream must have come by then. */
   readonly helloTimeoutMs: number;
   /** A cancelled handler that does not end is closed after this, whatever it does. */
   readonly cancelCloseMs: number;
   /** An ended run stays in memory for this long, so that late facts and repeated requests find it without the store. */
   readonly endedInMemoryMs: number;
+  /** A default worker that was not seen for this long is deleted. */
+  readonly defaultWorkerKeptMs: number;
+  /** How often ended runs are looked for that are no longer to be kept. */
+  readonly retentionIntervalMs: number;
   /** A watcher of a run hears of its progress at most this often. */
   readonly watchProgressIntervalMs: number;
 }
@@ -94,8 +108,12 @@ export const DEFAULT_TIMES: Times = {
   scheduleTimeoutMs: 300_000,
   reofferPauseMs: 1_000,
   reofferPauseMsMax: 30_000,
+  invalidInputPauseMs: 1_000,
+  invalidInputPauseMsMax: 60_000,
   helloTimeoutMs: 5_000,
   cancelCloseMs: 10_000,
   endedInMemoryMs: 60_000,
+  defaultWorkerKeptMs: 7 * 24 * 3_600_000,
+  retentionIntervalMs: 5_000,
   watchProgressIntervalMs: 200,
 };

@@ -6,6 +6,8 @@ import { labelMatches } from './labels.ts';
 import { tagsCover } from './tags.ts';
 
 export interface Rank {
+  /** It has not reported the input of this step as invalid. */
+  readonly unbiased: boolean;
   /** It is the worker of a SOFT pin; a HARD one leaves nothing to choose. */
   readonly sticky: boolean;
   /** It has the device asked for, rather than the CPU slot that stands in for it; true when none was asked for. */
@@ -31,7 +33,8 @@ export interface RankedWorker extends WorkerFacts {
   readonly workerNumber: number;
 }
 
-export function rankOf(worker: RankedWorker, demand: Demand): Rank {
+/** `reporters`: ids of the workers that reported the step's input as invalid. */
+export function rankOf(worker: RankedWorker, demand: Demand, reporters?: ReadonlySet<string>): Rank {
   let highestWeight = 0;
   let weightSum = 0;
   let matched = false;
@@ -42,6 +45,7 @@ export function rankOf(worker: RankedWorker, demand: Demand): Rank {
     matched = true;
   }
   return {
+    unbiased: !reporters?.has(worker.workerId),
     sticky: demand.pin !== null && !demand.pin.hard && demand.pin.workerId === worker.workerId,
     deviceAskedFor: demand.device === null || poolFor(worker.devices, demand.device) === demand.device.kind,
     highestWeight,
@@ -57,6 +61,7 @@ export function rankOf(worker: RankedWorker, demand: Demand): Rank {
 /** Negative when `a` is the better worker. */
 export function compareRanks(a: Rank, b: Rank): number {
   return (
+    Number(b.unbiased) - Number(a.unbiased) ||
     Number(b.sticky) - Number(a.sticky) ||
     Number(b.deviceAskedFor) - Number(a.deviceAskedFor) ||
     b.highestWeight - a.highestWeight ||

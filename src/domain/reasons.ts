@@ -60,6 +60,8 @@ export const REASONS = {
   CAUSED_BY: 'ABORTED',
   STICKY_WORKER_DELETED: 'ABORTED',
   INPUT_TOO_LARGE: 'UNKNOWN',
+  INPUT_INVALID: 'UNKNOWN',
+  INVALID_DATA: 'UNKNOWN',
   // Warnings in an answer that succeeded.
   TAGS_KEPT: 'OK',
   NO_WORKER_SERVES_ACTION: 'OK',

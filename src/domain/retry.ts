@@ -18,6 +18,14 @@ export const RETRY_DEFAULT: RetryPolicy = {
   workerLossesMax: 5,
 };
 
+/** Reports of an invalid input before the step that produced it runs again, unless a step says otherwise. */
+export const MAX_INVALID_REPORTS_DEFAULT = 5;
+
+/** Pause after so many reports of the same input, milliseconds: twice as long each time. */
+export function invalidInputPauseMs(reports: number, firstMs: number, maxMs: number): number {
+  return Math.min(maxMs, firstMs * 2 ** (reports - 1));
+}
+
 /** Delay before the next attempt after `failures` application failures, milliseconds; null: no more attempts. */
 export function retryDelayMs(policy: RetryPolicy, failures: number, retryable: boolean): number | null {
   if (!retryable || failures >= policy.attemptsMax) return null;

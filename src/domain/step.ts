@@ -20,17 +20,27 @@ export type StepEvent =
   | 'ACCEPT'
   | 'RETURN' // given back, withdrawn or not accepted: no attempt used up
   | 'RETRY' // failed or lost, and tries again at once
-  | 'BACK_OFF' // failed, and tries again later
+  | 'BACK_OFF' // failed, or its input is invalid, and tries again later
   | 'SUCCEED'
   | 'FAIL'
   | 'CRASH'
   | 'TIME_OUT'
   | 'CANCEL'
   | 'SKIP'
-  | 'REOPEN'; // its run is retried
+  | 'REOPEN' // its run is retried
+  | 'STEP_BACK'; // what it made was reported invalid: it runs again
 
 const TRANSITIONS: Record<StepState, Partial<Record<StepEvent, StepState>>> = {
-  BLOCKED: { READY: 'PENDING', FAIL: 'FAILED', CANCEL: 'CANCELLED', SKIP: 'SKIPPED' },
+  BLOCKED: {
+    READY: 'PENDING',
+    // As an equal run that it follows.
+    SUCCEED: 'SUCCEEDED',
+    CRASH: 'CRASHED',
+    TIME_OUT: 'TIMED_OUT',
+    FAIL: 'FAILED',
+    CANCEL: 'CANCELLED',
+    SKIP: 'SKIPPED',
+  },
   PENDING: {
     HOLD: 'BLOCKED',
     ASSIGN: 'ASSIGNED',
@@ -50,7 +60,7 @@ const TRANSITIONS: Record<StepState, Partial<Record<StepEvent, StepState>>> = {
     TIME_OUT: 'TIMED_OUT',
     CANCEL: 'CANCELLED',
   },
-  SUCCEEDED: {},
+  SUCCEEDED: { STEP_BACK: 'BLOCKED' },
   FAILED: { REOPEN: 'BLOCKED' },
   CRASHED: { REOPEN: 'BLOCKED' },
   TIMED_OUT: { REOPEN: 'BLOCKED' },

@@ -12,6 +12,7 @@ import type { AttemptRow } from './rows.ts';
 import type { AssignmentRecord, EngineState, FactKind, StepFailure, StepRecord, WorkerRecord } from './state.ts';
 import { moveStep } from './steps.ts';
 import { NO_TIMER } from './timers.ts';
+import { countOnLeaderboard } from './totals.ts';
 import { stepChanged, type Turn, workerChanged } from './turn.ts';
 import { dequeue } from './waiting.ts';
 
@@ -114,7 +115,7 @@ export function endAssignment(state: EngineState, turn: Turn, step: StepRecord, 
     step.progress = null;
     if (assignment.acceptMs === null) {
       reconsiderPin(state, turn, step.run);
-      reconsiderLive(state, turn, step.run, false);
+      reconsiderLive(state, turn, step.run, false, (other) => moveStep(other, 'HOLD'));
     }
   }
   capacityChanged(state, turn, worker);
@@ -138,8 +139,9 @@ export function freeReserved(state: EngineState, turn: Turn, worker: WorkerRecor
 }
 
 /** One more accepted completion. */
-export function countCompletion(turn: Turn, worker: WorkerRecord): void {
+export function countCompletion(state: EngineState, turn: Turn, worker: WorkerRecord): void {
   worker.completedCount += 1;
+  countOnLeaderboard(state, turn, worker.namespace, worker.nickname);
   workerChanged(turn, worker);
 }
 
@@ -149,6 +151,14 @@ function disarmAll(state: EngineState, assignment: AssignmentRecord): void {
   state.timers.disarm(assignment.progressTimer);
   state.timers.disarm(assignment.graceTimer);
   state.timers.disarm(assignment.cancelTimer);
+}
+
+/** How the step succeeded, as a row: its own will soon show another assignment. */
+export function successRow(turn: Turn, step: StepRecord): AttemptRow | null {
+  const { assignment, endMs } = step;
+  if (assignment === null) return step.storedSuccess;
+  const ending: Ending = { event: 'SUCCEED', outcome: 'SUCCEEDED', failure: null, fact: 'succeeded' };
+  return { ...attemptRow(turn, step, assignment, ending), end_ms: endMs ?? turn.nowMs };
 }
 
 function attemptRow(turn: Turn, step: StepRecord, assignment: AssignmentRecord, ending: Ending): AttemptRow {

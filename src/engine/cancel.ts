@@ -5,7 +5,7 @@ import { stepEnded } from '../domain/step.ts';
 import { endAssignment } from './assignments.ts';
 import type { CommandOf, ResultOf } from './commands.ts';
 import { findRun } from './runs.ts';
-import type { EngineState, StepRecord } from './state.ts';
+import type { EngineState, StepFailure, StepRecord } from './state.ts';
 import { endWaitingStep, failureOf, liveSteps, stepHasEnded, updateRun } from './steps.ts';
 import type { Turn } from './turn.ts';
 
@@ -49,13 +49,19 @@ function cancelStep(state: EngineState, turn: Turn, step: StepRecord, reason: st
   if (stepEnded(step.state)) return;
   const failure = failureOf('CANCELLED', reason);
   const { assignment } = step;
-  if (assignment === null) {
-    endWaitingStep(state, turn, step, 'CANCEL', failure);
-  } else if (assignment.acceptMs === null) {
+  if (assignment === null) endWaitingStep(state, turn, step, 'CANCEL', failure);
+  else stopStep(state, turn, step, failure);
+}
+
+/** Takes a step from whoever has it: what was not accepted is over at once, a running handler is asked to stop. */
+export function stopStep(state: EngineState, turn: Turn, step: StepRecord, failure: StepFailure): void {
+  const { assignment } = step;
+  if (assignment === null) return;
+  if (assignment.acceptMs === null) {
     endAssignment(state, turn, step, { event: 'CANCEL', outcome: 'CANCELLED', failure, fact: null });
     stepHasEnded(state, turn, step, failure);
   } else if (assignment.cancelReason === null) {
-    askToStop(state, turn, step, reason);
+    askToStop(state, turn, step, failure.message);
   }
 }
 

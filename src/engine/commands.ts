@@ -10,6 +10,7 @@ import type { Sticky } from '../domain/sticky.ts';
 import type { MatchMode, TagSet } from '../domain/tags.ts';
 import type { LiveRunRow, LiveStepRow, WorkflowRow } from './rows.ts';
 import type { Concurrency, DeviceDeclaration, Progress, SdkInfo, StepDefinition, StepFailure } from './state.ts';
+import type { Stats } from './stats.ts';
 import type { NamespaceView, RunView, WorkerView, WorkflowView } from './views.ts';
 
 export interface Warning {
@@ -54,6 +55,17 @@ export interface RunDraft {
   readonly requestDigest: string;
   /** A run kept in the store with this request id, when it has left memory. */
   readonly known: { readonly runId: string; readonly requestDigest: string } | null;
+  /** What equal runs are found by, besides what carries them out. Empty: not asked for. */
+  readonly contentHash: string;
+  /** The success the store has for it; memory is asked first. */
+  readonly storedSuccess: StoredSuccess | null;
+}
+
+/** The run that equal ones are answered with, of the newest version that there is one of. */
+export interface StoredSuccess {
+  readonly runId: string;
+  /** Of the workflow; 0: an action. */
+  readonly version: number;
 }
 
 /** A run and its steps as the store has them; a run of one step has none of its own. */
@@ -61,6 +73,8 @@ export interface StoredRun {
   readonly run: LiveRunRow;
   readonly steps: readonly LiveStepRow[];
   readonly workflow: WorkflowRow | null;
+  /** Of an equal run. */
+  readonly success: StoredSuccess | null;
 }
 
 /** What only memory knows of a step. */
@@ -84,6 +98,16 @@ export type ExplainedStep =
       /** Equal for steps that see every worker alike; null: like no other. */
       readonly sharedKey: string | null;
     };
+
+/** An ended run in the store, older than its namespace keeps them. */
+export interface ExpiredRun {
+  readonly runId: string;
+  readonly namespace: string;
+  /** Empty: none. */
+  readonly workflow: string;
+  readonly endMs: number;
+  readonly steps: readonly { readonly action: string; readonly state: StepState }[];
+}
 
 export interface ScheduledRun {
   readonly runId: string;
@@ -195,6 +219,8 @@ interface CommandTable {
     },
     { readonly runId: string },
   ];
+  /** Successes are forgotten: those of a content hash, or all (empty). */
+  purge_results: [{ readonly namespace: string; readonly contentHash: string }, null];
   /** Waiting runs this worker may take, in its order; free slots and readiness are not looked at. */
   list_eligible_runs: [
     {
@@ -225,6 +251,14 @@ interface CommandTable {
     { readonly reports: readonly SeenReport[]; readonly next: number | null },
   ];
   read_progress: [{ readonly runId: string }, ReadonlyMap<string, LiveStep>];
+  /** Per action, of one workflow or (empty) of the namespace. */
+  read_stats: [{ readonly namespace: string; readonly workflow: string }, Stats];
+  /** Namespaces that keep ended runs for a limited time, and have some. */
+  read_expiry: [object, readonly { readonly namespace: string; readonly retentionMs: number }[]];
+  /** Deletes ended runs that are no longer to be kept. */
+  retire_runs: [{ readonly runs: readonly ExpiredRun[] }, { readonly retired: number }];
+  /** Deletes default workers that were not seen for long. */
+  expire_workers: [object, { readonly expired: number }];
   read_queue_depth: [{ readonly namespace: string; readonly actions: readonly string[] }, ReadonlyMap<string, number>];
 
   open_session: [OpenSession, SessionOpened];
@@ -247,6 +281,8 @@ interface CommandTable {
   succeed_step: [Fact & { readonly outputJson: string }, null];
   fail_step: [Fact & { readonly failure: StepFailure }, null];
   confirm_cancel: [Fact, null];
+  /** `stepName`: which of its needs produced the input; may be empty while there is only one. */
+  report_input_invalid: [Fact & { readonly stepName: string; readonly reason: string }, null];
 
   /** The loop or the store was away: what is due now, or soon, is no fault of anybody's. */
   postpone_deadlines: [object, null];

@@ -49,6 +49,16 @@ export function becomeLive(state: EngineState, turn: Turn, run: RunRecord, hold:
   record.waiting.delete(run);
   // Its own other steps need no place any more.
   if (run.steps.some((step) => step.blockedOn === 'HELD')) turn.freedKeys.add(record);
+  holdWaiting(state, turn, record, hold);
+}
+
+/** What waits for a worker, and may not be given one any more. */
+function holdWaiting(
+  state: EngineState,
+  turn: Turn,
+  record: ConcurrencyRecord,
+  hold: (step: StepRecord) => void,
+): void {
   for (const other of [...record.waiting]) {
     if (record.live < (other.concurrency?.limit ?? 1)) continue;
     for (const step of other.steps) {
@@ -62,13 +72,22 @@ export function becomeLive(state: EngineState, turn: Turn, run: RunRecord, hold:
 }
 
 /** After an assignment of the run ended: live is what was accepted once, or is open. An end of the run ends it too. */
-export function reconsiderLive(state: EngineState, turn: Turn, run: RunRecord, runEnded: boolean): void {
+export function reconsiderLive(
+  state: EngineState,
+  turn: Turn,
+  run: RunRecord,
+  runEnded: boolean,
+  hold: (step: StepRecord) => void,
+): void {
   if (!run.live) return;
-  if (!runEnded && run.steps.some((step) => step.started || step.assignment !== null)) return;
+  if (!runEnded && run.steps.some((step) => step.started || step.state === 'ASSIGNED')) return;
   run.live = false;
   const record = concurrencyOf(state, run);
   record.live -= 1;
   turn.freedKeys.add(record);
+  // Its other steps wait on, for the place too from now on.
+  if (run.steps.some((step) => step.queued)) record.waiting.add(run);
+  holdWaiting(state, turn, record, hold);
   dropEmpty(state, record);
 }
 

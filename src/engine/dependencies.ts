@@ -2,8 +2,10 @@
 import { type Refusal, refuse } from '../domain/refusal.ts';
 import { type RunState, runEnded } from '../domain/run.ts';
 import { addTo, removeFrom } from './capacity.ts';
+import { arrive, settleEquals } from './equal.ts';
+import { stopAwaiting } from './equal_records.ts';
 import type { EngineState, RunRecord } from './state.ts';
-import { becomeReady, causedBy, liveSteps, skipStep } from './steps.ts';
+import { causedBy, liveSteps, skipStep } from './steps.ts';
 import { stepChanged, type Turn } from './turn.ts';
 
 /** States of the runs `dependsOn`, memory first; a refusal names the first that does not exist in the namespace. */
@@ -51,6 +53,7 @@ export function waitFor(state: EngineState, run: RunRecord, runId: string): void
 export function settleDependents(state: EngineState, turn: Turn): void {
   for (let ended = turn.endedRuns.shift(); ended !== undefined; ended = turn.endedRuns.shift()) {
     stopWaiting(state, ended);
+    settleEquals(state, turn, ended);
     const dependents = state.dependents.get(ended.runId);
     if (dependents === undefined) continue;
     state.dependents.delete(ended.runId);
@@ -66,17 +69,15 @@ function stopWaiting(state: EngineState, run: RunRecord): void {
   if (run.openDependencies === 0) return;
   for (const runId of run.dependsOn) removeFrom(state.dependents, runId, run);
   run.openDependencies = 0;
+  stopAwaiting(state, run);
 }
 
 function dependencySucceeded(state: EngineState, turn: Turn, run: RunRecord): void {
   run.openDependencies -= 1;
   if (run.openDependencies > 0) return;
-  for (const step of run.steps) {
-    if (step.state !== 'BLOCKED' || step.blockedOn !== 'DEPENDS_ON_RUN') continue;
-    if (step.openNeeds > 0) step.blockedOn = 'NEEDS';
-    else becomeReady(state, turn, step);
-    stepChanged(turn, step);
-  }
+  const steps = liveSteps(run.steps);
+  arrive(state, turn, run, null);
+  for (const step of steps) stepChanged(turn, step);
 }
 
 /** The run ends without a try: FAILED, its steps SKIPPED. */

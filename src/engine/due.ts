@@ -87,10 +87,9 @@ function fire(state: EngineState, turn: Turn, due: Due): void {
 function scheduleTimedOut(state: EngineState, turn: Turn, step: StepRecord): void {
   step.scheduleTimer = NO_TIMER;
   const waitedMs = turn.nowMs - (step.readyMs ?? turn.nowMs);
-  const failure = {
-    ...failureOf('SCHEDULE_TIMEOUT', `no worker took the step within ${Math.round(waitedMs)} ms`),
-    explanation: explainWaiting(state, turn, step),
-  };
+  const explanation = explainWaiting(state, turn, step);
+  const message = `no worker took the step within ${Math.round(waitedMs)} ms: ${explanation.summary}`;
+  const failure = { ...failureOf('SCHEDULE_TIMEOUT', message), explanation };
   if (step.assignment === null) {
     endWaitingStep(state, turn, step, 'TIME_OUT', failure);
   } else {
@@ -124,6 +123,8 @@ function attemptTimedOut(state: EngineState, turn: Turn, step: StepRecord, reaso
 /** The process cannot resume any more; a default worker's id is free for the next one. */
 function sessionOver(state: EngineState, turn: Turn, worker: WorkerRecord): void {
   worker.graceTimer = NO_TIMER;
+  // After a restart the row tells when it connected, and it may have been there until the end: it counts as seen until then.
+  worker.lastSeenMs = Math.max(worker.lastSeenMs ?? 0, turn.nowMs - state.times.reconnectGraceMs);
   worker.sessionHash = null;
   worker.reserved.clear();
   capacityChanged(state, turn, worker);

@@ -1,14 +1,18 @@
 /** What leaves the engine towards the streams. Nothing here happens before the commit of the changes beside it. */
 import type { Device } from '../domain/devices.ts';
+import { laterGenerations } from './generations.ts';
 import type { AssignmentRecord, StepRecord } from './state.ts';
 
 /** Where a step's input comes from; the payloads themselves are fetched when the offer leaves. */
 export type InputSource =
   | { readonly from: 'RUN' }
   /** The output of its one need, as it is. */
-  | { readonly from: 'STEP'; readonly stepName: string }
+  | { readonly from: 'STEP'; readonly stepName: string; readonly generations?: Generations }
   /** An object {step name: output}. */
-  | { readonly from: 'STEPS'; readonly stepNames: readonly string[] };
+  | { readonly from: 'STEPS'; readonly stepNames: readonly string[]; readonly generations?: Generations };
+
+/** Which output of a step, by its name, where it is not the first one. */
+export type Generations = Readonly<Record<string, number>>;
 
 /** An assignment as the worker is told of it. */
 export interface Offer {
@@ -72,5 +76,8 @@ export function inputSourceOf(step: StepRecord): InputSource {
   const { needs } = step.definition;
   const [first] = needs;
   if (first === undefined) return FROM_RUN;
-  return needs.length === 1 ? { from: 'STEP', stepName: first } : { from: 'STEPS', stepNames: needs };
+  const later = laterGenerations(step);
+  const generations = later === null ? {} : { generations: later };
+  if (needs.length === 1) return { from: 'STEP', stepName: first, ...generations };
+  return { from: 'STEPS', stepNames: needs, ...generations };
 }

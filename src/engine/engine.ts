@@ -8,6 +8,7 @@ import { postponeDeadlines, tick } from './due.ts';
 import { updateRun } from './edit.ts';
 import type { Effect } from './effects.ts';
 import { listEligibleRuns } from './eligible.ts';
+import { purgeResults } from './equal.ts';
 import { explainRun, explainSlice, explainStep } from './explain.ts';
 import {
   acceptStep,
@@ -19,9 +20,11 @@ import {
   returnStep,
   succeedStep,
 } from './facts.ts';
+import { reportInputInvalid } from './invalid_input.ts';
 import { match } from './matching.ts';
 import { putNamespace, readNamespaces } from './namespaces.ts';
 import { type LiveRows, restore } from './restore.ts';
+import { expireWorkers, readExpiry, retireRuns } from './retention.ts';
 import { retryRun } from './retry_run.ts';
 import { readProgress, readQueueDepth, scheduleRuns } from './runs.ts';
 import {
@@ -34,6 +37,7 @@ import {
   upsertLabels,
 } from './sessions.ts';
 import { createState, type EngineState, type WorkerRecord } from './state.ts';
+import { readStats } from './stats.ts';
 import { type Change, createTurn, type Ids, type Turn } from './turn.ts';
 import { deleteWorker, drainWorker, readWorker, readWorkers, registerWorker, resumeWorker } from './workers.ts';
 import { putWorkflow } from './workflows.ts';
@@ -78,11 +82,16 @@ const HANDLERS: { readonly [K in CommandKind]: Handler<K> } = {
   cancel_run: cancelRun,
   update_run: updateRun,
   retry_run: retryRun,
+  purge_results: purgeResults,
   list_eligible_runs: (state, _turn, command) => listEligibleRuns(state, command),
   explain_run: (state, _turn, command) => explainRun(state, command),
   explain_step: explainStep,
   explain_slice: explainSlice,
   read_progress: (state, _turn, command) => readProgress(state, command),
+  read_stats: readStats,
+  read_expiry: (state) => readExpiry(state),
+  retire_runs: retireRuns,
+  expire_workers: (state, turn) => expireWorkers(state, turn),
   read_queue_depth: (state, _turn, command) => readQueueDepth(state, command),
   open_session: openSession,
   close_session: closeSession,
@@ -99,6 +108,7 @@ const HANDLERS: { readonly [K in CommandKind]: Handler<K> } = {
   succeed_step: succeedStep,
   fail_step: failStep,
   confirm_cancel: confirmCancel,
+  report_input_invalid: reportInputInvalid,
   postpone_deadlines: (state, turn) => postponeDeadlines(state, turn),
   tick: (state, turn) => tick(state, turn),
 };
@@ -111,10 +121,22 @@ export interface EngineOptions {
   readonly nowMs?: number;
 }
 
-const NO_ROWS: LiveRows = { namespaces: [], workers: [], workflows: [], workflowNames: [], runs: [], steps: [] };
+/** What an empty store holds. */
+export const NO_ROWS: LiveRows = {
+  namespaces: [],
+  workers: [],
+  workflows: [],
+  workflowNames: [],
+  runs: [],
+  steps: [],
+  stepTotals: [],
+  runTotals: [],
+  leaderboard: [],
+  results: [],
+};
 
 export function createEngine(options: EngineOptions = {}): Engine {
-  const state = createState(options.limits ?? DEFAULT_LIMITS, options.times ?? DEFAULT_TIMES);
+  const state = createState(options.limits ?? DEFAULT_LIMITS, options.times ?? DEFAULT_TIMES, options.nowMs ?? 0);
   restore(state, options.rows ?? NO_ROWS, options.nowMs ?? 0);
   return {
     state,
@@ -143,5 +165,5 @@ function hasMatches({ freedWorkers, openedDemands, freedKeys }: Turn): boolean {
 
 /** A fact about an ended assignment is refused, and yet may free the place that was kept for it. */
 function mayChangeAndRefuse(kind: CommandKind): boolean {
-  return kind.endsWith('_step') || kind === 'confirm_cancel';
+  return kind.endsWith('_step') || kind === 'confirm_cancel' || kind === 'report_input_invalid';
 }

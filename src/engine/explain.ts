@@ -73,7 +73,7 @@ function lookOf(state: EngineState, demand: Demand, step: StepRecord | null, now
   const checks = checksOf(demand, state.namespaces.get(demand.namespace)?.matchMode ?? 'LEGACY');
   return (worker: WorkerRecord): SeenWorker => {
     const failed = failedChecks(checks, worker, step !== null && isExcluded(step, worker, nowMs));
-    const rank = failed.length === 0 ? rankOf(worker, demand) : null;
+    const rank = failed.length === 0 ? rankOf(worker, demand, step?.invalidInput?.reporters) : null;
     return { worker, failed, distance: distanceOf(failed), rank, workerNumber: worker.workerNumber };
   };
 }
@@ -112,6 +112,8 @@ function ownVerdict(state: EngineState, step: StepRecord, nowMs: number): OwnVer
       return waitsForRuns(state, step.run);
     case 'HELD':
       return heldByKey(state, step);
+    case 'EQUAL':
+      return followsEqual(step.run);
     case 'BACKING_OFF':
       return backingOff(step, nowMs);
     case null:
@@ -150,6 +152,12 @@ function heldByKey(state: EngineState, step: StepRecord): OwnVerdict {
     verdict: 'HELD',
     summary: `held by concurrency key "${key}": ${record.live} of ${limit} runs are live, and ${before}`,
   };
+}
+
+function followsEqual({ follows }: RunRecord): OwnVerdict {
+  const leader = follows?.record.leader;
+  const summary = `held by equal run "${leader?.runId ?? ''}", which is ${leader?.state ?? 'unknown'}`;
+  return { verdict: 'HELD', summary };
 }
 
 const MS_PER_SECOND = 1_000;

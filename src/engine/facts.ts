@@ -13,7 +13,7 @@ import { moveStep, startWaiting, stepHasEnded, updateRun } from './steps.ts';
 import type { Turn } from './turn.ts';
 import { disarm, exclude } from './waiting.ts';
 
-interface Held {
+export interface Held {
   readonly worker: WorkerRecord;
   readonly step: StepRecord;
   readonly assignment: AssignmentRecord;
@@ -23,7 +23,7 @@ interface Held {
  * The assignment a fact is about, if this stream's worker holds it. `ends` is the ending the fact states: the very
  * fact that ended an assignment may come again (null: acknowledged, nothing to do); any other is stale.
  */
-function held(
+export function held(
   state: EngineState,
   turn: Turn,
   connection: number,
@@ -48,7 +48,7 @@ function held(
   });
 }
 
-function notRunning(found: Held, fact: string): Refusal {
+export function notRunning(found: Held, fact: string): Refusal {
   return refuse('STEP_STATE', `${fact} of assignment "${found.assignment.assignmentId}": it was not accepted yet`, {
     assignment_id: found.assignment.assignmentId,
     state: found.step.state,
@@ -144,7 +144,7 @@ export function succeedStep(state: EngineState, turn: Turn, command: CommandOf<'
   const { worker, step, assignment } = found;
   if (assignment.acceptMs === null) return notRunning(found, 'step_succeeded');
   endAssignment(state, turn, step, { event: 'SUCCEED', outcome: 'SUCCEEDED', failure: null, fact: 'succeeded' });
-  countCompletion(turn, worker);
+  countCompletion(state, turn, worker);
   stepHasEnded(state, turn, step, null, command.outputJson);
   return null;
 }

@@ -1,4 +1,5 @@
 /** What has ended stays in memory for a while, so that late facts and repeated requests find it; then it goes. */
+import { forgetSuccess } from './equal_records.ts';
 import { type EngineState, nameKey, type RunRecord } from './state.ts';
 import { NO_TIMER } from './timers.ts';
 
@@ -29,10 +30,18 @@ export function forgetEnded(state: EngineState, nowMs: number): void {
     const run = state.runs.get(runId);
     if (run) forgetRun(state, run);
   }
+  for (const [runId, untilMs] of state.retiredRuns) {
+    if (untilMs > nowMs) {
+      nextMs = Math.min(nextMs, untilMs);
+      break;
+    }
+    state.retiredRuns.delete(runId);
+  }
   if (nextMs < Number.POSITIVE_INFINITY) armForget(state, Math.max(nextMs, nowMs + FORGET_PAUSE_MS));
 }
 
-function forgetRun(state: EngineState, run: RunRecord): void {
+export function forgetRun(state: EngineState, run: RunRecord): void {
   state.runs.delete(run.runId);
+  forgetSuccess(state, run);
   if (run.requestId !== '') state.runsByRequest.delete(nameKey(run.namespace.name, run.requestId));
 }

@@ -12,7 +12,9 @@ import { stepChanged, type Turn } from './turn.ts';
 /** Lets the first held step of each freed key that `isPlaceable` compete with everything else that waits. */
 export function offerHeld(state: EngineState, turn: Turn, isPlaceable: (step: StepRecord) => boolean): void {
   for (const record of turn.freedKeys) {
-    if (turn.offeredHeld.get(record)?.queued) continue;
+    const offered = turn.offeredHeld.get(record);
+    // One whose worker went to somebody earlier keeps nobody else from the place.
+    if (offered?.queued && isPlaceable(offered)) continue;
     const next = firstPlaceable(state, record, isPlaceable);
     if (next === null) continue;
     turn.offeredHeld.set(record, next);

@@ -1,12 +1,17 @@
 /** Rows from records: the image that is written when a batch is sealed. */
 import type { Device } from '../domain/devices.ts';
 import type { Sticky } from '../domain/sticky.ts';
+import { invalidInputJson } from './generations.ts';
 import type {
+  LeaderboardRow,
   NamespaceRow,
   RunInsertRow,
+  RunTotalsRow,
   RunUpdateRow,
   StepColumns,
   StepInsertRow,
+  StepOutputRow,
+  StepTotalsRow,
   StepUpdateRow,
   WorkerRow,
   WorkflowNameRow,
@@ -20,7 +25,8 @@ import type {
   WorkerRecord,
   WorkflowName,
 } from './state.ts';
-import { hasStepRows } from './turn.ts';
+import type { LeaderboardLine, RunTotals, StepTotals } from './totals.ts';
+import { type Change, hasStepRows } from './turn.ts';
 
 /** What the definition column of a run holds, as JSON. */
 export interface RunDefinition {
@@ -43,6 +49,7 @@ const NO_STEP: RunColumns = {
   ready_sequence: null,
   failures: null,
   losses: null,
+  invalid_input: null,
   attempt_base: null,
   started: null,
   assigned_once: null,
@@ -79,6 +86,8 @@ export function runUpdateRow(run: RunRecord, outputJson: string | null): RunUpda
     runs_on: run.edited ? JSON.stringify(run.runsOn) : null,
     pinned_worker_id: run.pinnedWorkerId,
     kept_pin_worker_id: run.keptPin?.workerId ?? null,
+    executed_by_run_id: run.executedBy,
+    step_backs: run.stepBacks,
   };
 }
 
@@ -107,6 +116,7 @@ export function runInsertRow(run: RunRecord, inputJson: string, outputJson: stri
     input: inputJson,
     request_id: run.requestId === '' ? null : run.requestId,
     request_digest: run.requestId === '' ? null : run.requestDigest,
+    content_hash: run.equal?.contentHash ?? null,
     create_ms: run.createMs,
   };
 }
@@ -119,6 +129,7 @@ function stepColumns(step: StepRecord, outputJson: string | null): StepColumns {
     ready_sequence: step.readySequence,
     failures: step.failures,
     losses: step.losses,
+    invalid_input: invalidInputJson(step),
     attempt_base: step.attemptBase,
     started: step.started,
     assigned_once: step.assignedOnce,
@@ -147,6 +158,7 @@ export function stepUpdateRow(step: StepRecord, outputJson: string | null): Step
     ...stepColumns(step, outputJson),
     run_id: step.run.runId,
     name: step.definition.name,
+    generation: step.generation,
     end_sequence: step.endSequence,
   };
 }
@@ -154,6 +166,24 @@ export function stepUpdateRow(step: StepRecord, outputJson: string | null): Step
 export function stepInsertRow(step: StepRecord, outputJson: string | null): StepInsertRow {
   const { stepId, index, definition } = step;
   return { ...stepUpdateRow(step, outputJson), step_id: stepId, place: index, action: definition.action };
+}
+
+export function stepOutputRow({ step, generation, outputJson }: StepOutput): StepOutputRow {
+  return { run_id: step.run.runId, step_name: step.definition.name, generation, output: outputJson };
+}
+
+type StepOutput = Extract<Change, { table: 'step_outputs' }>;
+
+export function stepTotalsRow({ namespace, workflow, action, succeeded, failed }: StepTotals): StepTotalsRow {
+  return { namespace, workflow, action, succeeded, failed };
+}
+
+export function runTotalsRow({ namespace, workflow, ended }: RunTotals): RunTotalsRow {
+  return { namespace, workflow, ended };
+}
+
+export function leaderboardRow({ namespace, nickname, completedCount }: LeaderboardLine): LeaderboardRow {
+  return { namespace, nickname, completed_count: completedCount };
 }
 
 export function workflowNameRow({ namespace, name, latest, lastNumber }: WorkflowName): WorkflowNameRow {

@@ -106,7 +106,7 @@ function bestWorker(fitting: readonly WorkerRecord[], step: StepRecord, nowMs: n
   for (const worker of fitting) {
     if (isExcluded(step, worker, nowMs)) continue;
     count += 1;
-    const rank = rankOf(worker, step.demand.spec);
+    const rank = rankOf(worker, step.demand.spec, step.invalidInput?.reporters);
     const last = ranked.at(-1);
     if (ranked.length === RANKED_MAX && last !== undefined && compareRanks(last.rank, rank) <= 0) continue;
     if (ranked.length === RANKED_MAX) ranked.pop();

@@ -10,10 +10,24 @@ import { countDevices } from './capacity.ts';
 import { restoreLive } from './concurrency.ts';
 import { waitFor } from './dependencies.ts';
 import { executionTimeoutOf } from './effects.ts';
+import { equalKeyOf, restoreEqual, restoreSuccess } from './equal_records.ts';
 import { armExecution } from './facts.ts';
+import { countOpenNeeds, restoreInvalidInput } from './generations.ts';
 import type { RunDefinition } from './images.ts';
 import { NAMESPACE_DEFAULT, newNamespace } from './namespaces.ts';
-import type { LiveRunRow, LiveStepRow, NamespaceRow, WorkerRow, WorkflowNameRow, WorkflowRow } from './rows.ts';
+import type {
+  AttemptRow,
+  LeaderboardRow,
+  LiveRunRow,
+  LiveStepRow,
+  NamespaceRow,
+  ResultRow,
+  RunTotalsRow,
+  StepTotalsRow,
+  WorkerRow,
+  WorkflowNameRow,
+  WorkflowRow,
+} from './rows.ts';
 import { addSteps, indexRun } from './runs.ts';
 import { startGrace } from './sessions.ts';
 import {
@@ -23,17 +37,17 @@ import {
   type NamespaceRecord,
   nameKey,
   type RunRecord,
-  type StepDefinition,
   type StepRecord,
   type WorkerRecord,
   type WorkflowRecord,
 } from './state.ts';
 import { armSchedule } from './steps.ts';
 import { NO_TIMER } from './timers.ts';
+import { countLiveRun, countRestored, runTotalsOf, stepTotalsOf } from './totals.ts';
 import { hasStepRows } from './turn.ts';
 import { putInQueue } from './waiting.ts';
 import { freshWorkerState, indexWorker } from './workers.ts';
-import { workflowOf } from './workflows.ts';
+import { completedStep, workflowOf } from './workflows.ts';
 
 /** Everything the engine needs to go on: all workers and namespaces, and the runs that have not ended. */
 export interface LiveRows {
@@ -45,6 +59,11 @@ export interface LiveRows {
   /** The newest version of every name, and those that the runs are of. */
   readonly workflows: readonly WorkflowRow[];
   readonly workflowNames: readonly WorkflowNameRow[];
+  /** Successes equal to runs that have not ended. */
+  readonly results: readonly ResultRow[];
+  readonly stepTotals: readonly StepTotalsRow[];
+  readonly runTotals: readonly RunTotalsRow[];
+  readonly leaderboard: readonly LeaderboardRow[];
 }
 
 export function restore(state: EngineState, rows: LiveRows, nowMs: number): void {
@@ -60,9 +79,16 @@ export function restore(state: EngineState, rows: LiveRows, nowMs: number): void
     else steps.set(row.run_id, [row]);
   }
   for (const row of rows.runs) restoreRun(state, row, steps.get(row.run_id) ?? [], workflowOfRun(versions, row), nowMs);
+  restoreTotals(state, rows);
   numberAssignments(state);
   restoreDependencies(state);
-  for (const run of state.runs.values()) restoreLive(state, run);
+  for (const run of state.runs.values()) {
+    restoreEqual(state, run);
+    restoreLive(state, run);
+    countLiveRun(state, run);
+  }
+  for (const { namespace, target, version, content_hash: contentHash, run_id: runId } of rows.results)
+    restoreSuccess(state, namespace, { target, version, contentHash }, runId);
   // Every process may still be alive: each has its grace to come back, counted from now.
   for (const worker of state.workers.values()) {
     worker.slotsUsed = worker.assignments.size + worker.reserved.size;
@@ -80,6 +106,15 @@ function restoreWorkflows(state: EngineState, rows: LiveRows): ReadonlyMap<strin
     state.workflows.set(nameKey(namespace, name), { namespace, name, latest, lastNumber });
   }
   return versions;
+}
+
+/** Counts of what has ended; live runs and steps count themselves. */
+function restoreTotals(state: EngineState, rows: LiveRows): void {
+  for (const { namespace, workflow, action, succeeded, failed } of rows.stepTotals)
+    Object.assign(stepTotalsOf(state, namespace, workflow, action), { succeeded, failed });
+  for (const { namespace, workflow, ended } of rows.runTotals) runTotalsOf(state, namespace, workflow).ended = ended;
+  for (const { namespace, nickname, completed_count: completedCount } of rows.leaderboard)
+    state.leaderboard.set(nameKey(namespace, nickname), { namespace, nickname, completedCount });
 }
 
 function workflowOfRun(versions: ReadonlyMap<string, WorkflowRecord>, row: LiveRunRow): WorkflowRecord | null {
@@ -164,21 +199,17 @@ export function restoreRun(
     throw new Error(`run ${row.run_id} is of namespace "${row.namespace}", which is not stored`);
   const definition = JSON.parse(row.definition) as RunDefinition;
   const run = runOf(namespace, row, definition, workflow);
-  const definitions = workflow?.steps ?? (definition.step === null ? [] : [definition.step]);
+  const definitions = workflow?.steps ?? (definition.step === null ? [] : [completedStep(definition.step)]);
   const ids = new Map(stepRows.map((step) => [step.name, step.step_id]));
-  addSteps(state, run, definitions.map(completed), (name) => ids.get(name) ?? '');
+  addSteps(state, run, definitions, (name) => ids.get(name) ?? '');
   const rows = new Map(stepRows.map((step) => [step.name, step]));
   for (const step of run.steps) restoreStep(step, hasStepRows(run) ? rowOf(rows, step) : ownStep(row));
+  for (const [name, stepRow] of rows) restoreGeneration(run, name, stepRow);
   countOpenNeeds(run);
   indexRun(state, run);
   // The pins are known now, and the demands rest on them.
   for (const step of run.steps) resumeStep(state, step, hasStepRows(run) ? rowOf(rows, step) : ownStep(row), nowMs);
   return run;
-}
-
-/** Definitions stored before a field was added lack it. */
-function completed(definition: StepDefinition): StepDefinition {
-  return { ...definition, needs: definition.needs ?? [], device: definition.device ?? null };
 }
 
 function runOf(
@@ -205,6 +236,11 @@ function runOf(
     keptPin: kept === null ? null : { workerId: kept, sequence: 0 },
     openDependencies: 0,
     live: false,
+    equal: equalKeyOf(row.content_hash ?? '', workflow, row.action ?? ''),
+    follows: null,
+    executedBy: row.executed_by_run_id ?? null,
+    failureState: 'FAILED',
+    stepBacks: row.step_backs ?? 0,
     edited: false,
     failure: row.end_ms === null || row.failure === null ? null : JSON.parse(row.failure),
     metadata: JSON.parse(row.metadata),
@@ -221,7 +257,7 @@ function runOf(
 }
 
 /** What is stored of a step, in the run's row or in one of its own. */
-type StoredStep = Omit<LiveStepRow, 'run_id' | 'name' | 'step_id' | 'place'>;
+type StoredStep = Omit<LiveStepRow, 'run_id' | 'name' | 'step_id' | 'place' | 'generation'>;
 
 function rowOf(rows: ReadonlyMap<string, LiveStepRow>, step: StepRecord): StoredStep {
   const row = rows.get(step.definition.name);
@@ -244,7 +280,38 @@ function ownStep(row: LiveRunRow): StoredStep {
   };
 }
 
+/** What only steps of a run with several have. */
+function restoreGeneration(run: RunRecord, name: string, row: LiveStepRow): void {
+  const step = run.steps.find(({ definition }) => definition.name === name);
+  if (step === undefined) return;
+  step.generation = row.generation;
+  if (row.step_state === 'SUCCEEDED') step.storedSuccess = successOf(run, row);
+}
+
+/** null: nobody carried it out. */
+function successOf(run: RunRecord, row: LiveStepRow): AttemptRow | null {
+  if (row.assignment_id === null) return null;
+  return {
+    assignment_id: row.assignment_id,
+    run_id: run.runId,
+    step_name: row.name,
+    number: row.assignment_number ?? 1,
+    worker_id: row.worker_id ?? '',
+    worker_name: row.worker_name ?? '',
+    device: row.device ?? null,
+    labels_revision: row.labels_revision ?? 0,
+    assign_ms: row.assign_ms ?? 0,
+    accept_ms: row.accept_ms,
+    end_ms: row.end_ms ?? 0,
+    outcome: 'SUCCEEDED',
+    fact: 'succeeded',
+    failure: null,
+    why: null,
+  };
+}
+
 function restoreStep(step: StepRecord, row: StoredStep): void {
+  countRestored(step, row.step_state as StepState);
   step.state = row.step_state as StepState;
   step.blockedOn = (row.blocked_on ?? (step.state === 'BLOCKED' ? 'BACKING_OFF' : null)) as BlockedOn | null;
   step.outputBytes = row.output_bytes;
@@ -260,13 +327,7 @@ function restoreStep(step: StepRecord, row: StoredStep): void {
   step.scheduleDeadlineMs = row.schedule_deadline_ms;
   step.progress = row.progress === null ? null : JSON.parse(row.progress);
   step.failure = row.failure === null ? null : JSON.parse(row.failure);
-}
-
-function countOpenNeeds(run: RunRecord): void {
-  for (const step of run.steps) {
-    const needs = run.workflow?.graph.needs[step.index] ?? [];
-    step.openNeeds = needs.filter((place) => run.steps[place]?.state !== 'SUCCEEDED').length;
-  }
+  restoreInvalidInput(step, row.invalid_input ?? null);
 }
 
 /** An outage times nobody out: every deadline is at least the grace away. */

@@ -1,14 +1,15 @@
 /** An ended, unsuccessful run starts again: the steps that did not succeed go back with fresh budgets. */
 import { isRefusal, type Refusal, refuse } from '../domain/refusal.ts';
 import { runEnded } from '../domain/run.ts';
-import { stepEnded } from '../domain/step.ts';
-import type { CommandOf, ResultOf, StoredRun } from './commands.ts';
+import type { CommandOf, ResultOf, StoredRun, StoredSuccess } from './commands.ts';
 import { dependencyStates, dependOn, failByDependency } from './dependencies.ts';
-import { demandOf, indexPin } from './pins.ts';
+import { countOpenNeeds, forgetReports } from './generations.ts';
+import { demandOf, indexPin, unindexPin } from './pins.ts';
 import { restoreRun } from './restore.ts';
-import { findRun } from './runs.ts';
+import { begin, findRun } from './runs.ts';
 import type { EngineState, RunRecord, StepRecord } from './state.ts';
-import { moveStep, startStep } from './steps.ts';
+import { liveSteps, moveStep } from './steps.ts';
+import { countReopenedRun, endedStepsChanged } from './totals.ts';
 import { runChanged, stepChanged, type Turn } from './turn.ts';
 import { workflowOf } from './workflows.ts';
 
@@ -18,7 +19,9 @@ export function retryRun(
   command: CommandOf<'retry_run'>,
 ): ResultOf<'retry_run'> | Refusal {
   const { namespace, runId, stored } = command;
-  const ended = stored !== null && !state.runs.has(runId) && stored.run.namespace === namespace ? stored : null;
+  // It may have been read just before retention deleted it.
+  const isThere = stored !== null && !state.retiredRuns.has(runId) && stored.run.namespace === namespace;
+  const ended = isThere && !state.runs.has(runId) ? stored : null;
   const found = ended === null ? findRun(state, namespace, runId) : null;
   if (isRefusal(found)) return found;
   const stateNow = found?.state ?? ended?.run.state;
@@ -33,10 +36,10 @@ export function retryRun(
   // One that is no longer kept can only have been seen ended; it holds nothing back.
   const dependencies = isRefusal(states) ? new Map() : states;
   const run = found ?? bringBack(state, ended as StoredRun, turn.nowMs);
-  reopenRun(state, run, command.keepPin);
+  reopenRun(state, turn, run, command.keepPin);
   const failed = dependOn(state, run, dependencies);
   if (failed !== null) failByDependency(state, turn, run, failed.runId, failed.state);
-  else for (const step of run.steps) if (!stepEnded(step.state)) startAgain(state, turn, step);
+  else startAgain(state, turn, run, stored?.success ?? null);
   runChanged(turn, run);
   return { runId };
 }
@@ -51,29 +54,40 @@ function bringBack(state: EngineState, stored: StoredRun, nowMs: number): RunRec
   return restoreRun(state, stored.run, stored.steps, workflow, nowMs);
 }
 
-function reopenRun(state: EngineState, run: RunRecord, keepPin: boolean): void {
+function reopenRun(state: EngineState, turn: Turn, run: RunRecord, keepPin: boolean): void {
   state.endedRuns.delete(run.runId);
   run.state = 'PENDING';
   run.endMs = null;
   run.cancelReason = null;
   run.failure = null;
+  run.failureState = 'FAILED';
+  run.executedBy = null;
   run.openDependencies = 0;
+  // Read from the store it is indexed already, by the pin it had.
+  unindexPin(state, run);
   if (!keepPin) run.pinnedWorkerId = null;
   run.keptPin = run.pinnedWorkerId === null ? null : { workerId: run.pinnedWorkerId, sequence: 0 };
   indexPin(state, run);
-  for (const step of run.steps) if (step.state !== 'SUCCEEDED') reopenStep(step);
+  run.stepBacks = 0;
+  countReopenedRun(state, turn, run);
   for (const step of run.steps) {
-    const needs = run.workflow?.graph.needs[step.index] ?? [];
-    step.openNeeds = needs.filter((place) => run.steps[place]?.state !== 'SUCCEEDED').length;
+    // Neither running nor live until a worker takes a step anew, whatever was accepted before.
+    step.started = false;
+    if (step.state === 'SUCCEEDED') stepChanged(turn, step);
+    else reopenStep(turn, step);
   }
+  countOpenNeeds(run);
 }
 
-function reopenStep(step: StepRecord): void {
+function reopenStep(turn: Turn, step: StepRecord): void {
   moveStep(step, 'REOPEN');
+  endedStepsChanged(turn, step);
+  forgetReports(step);
+  // Edits of the run passed it by while it had ended.
+  step.priority = step.run.priority;
   step.attemptBase += step.failures + step.losses;
   step.failures = 0;
   step.losses = 0;
-  step.started = false;
   step.assignedOnce = false;
   step.assignment = null;
   step.progress = null;
@@ -83,8 +97,9 @@ function reopenStep(step: StepRecord): void {
   step.exclusions = null;
 }
 
-function startAgain(state: EngineState, turn: Turn, step: StepRecord): void {
-  step.demand = demandOf(state, step.run, step.definition);
-  startStep(state, turn, step);
-  stepChanged(turn, step);
+function startAgain(state: EngineState, turn: Turn, run: RunRecord, stored: StoredSuccess | null): void {
+  const steps = liveSteps(run.steps);
+  for (const step of steps) step.demand = demandOf(state, run, step.definition);
+  begin(state, turn, run, stored);
+  for (const step of steps) stepChanged(turn, step);
 }

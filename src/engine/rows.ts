@@ -17,6 +17,8 @@ export interface RunInsertRow extends RunUpdateRow {
   readonly input: string;
   readonly request_id: string | null;
   readonly request_digest: string | null;
+  /** What equal runs are found by, besides what carries them out. */
+  readonly content_hash: string | null;
   readonly create_ms: number;
 }
 
@@ -27,6 +29,8 @@ export interface StepColumns {
   readonly ready_sequence: number;
   readonly failures: number;
   readonly losses: number;
+  /** Reports of its input as invalid, and what came of them, as JSON; null: none. */
+  readonly invalid_input: string | null;
   /** Attempts before the last RetryRun: numbers go on, budgets start anew. */
   readonly attempt_base: number;
   readonly started: boolean;
@@ -65,6 +69,8 @@ export interface RunUpdateRow extends Nullable<StepColumns> {
   readonly runs_on: string | null;
   readonly pinned_worker_id: string | null;
   readonly kept_pin_worker_id: string | null;
+  readonly executed_by_run_id: string | null;
+  readonly step_backs: number;
 }
 
 type Nullable<T> = { readonly [K in keyof T]: T[K] | null };
@@ -73,6 +79,7 @@ type Nullable<T> = { readonly [K in keyof T]: T[K] | null };
 export interface StepUpdateRow extends StepColumns {
   readonly run_id: string;
   readonly name: string;
+  readonly generation: number;
   readonly end_sequence: number;
 }
 
@@ -81,6 +88,16 @@ export interface StepInsertRow extends StepUpdateRow {
   /** Place in the order of definition, from 0. */
   readonly place: number;
   readonly action: string;
+}
+
+/** The success that equal runs are answered with. */
+export interface ResultRow {
+  readonly namespace: string;
+  readonly content_hash: string;
+  /** As in EqualKey. */
+  readonly target: string;
+  readonly version: number;
+  readonly run_id: string;
 }
 
 /** `definition` is `WorkflowDefinition` as JSON; `source` the steps as they were put. */
@@ -101,7 +118,36 @@ export interface WorkflowNameRow {
   readonly last_number: number;
 }
 
-/** An assignment that ended without success. */
+/** An output after a step's first. */
+export interface StepOutputRow {
+  readonly run_id: string;
+  readonly step_name: string;
+  readonly generation: number;
+  readonly output: string;
+}
+
+/** Steps of one action in the runs of one workflow (empty: of none) that have ended, and whose runs are kept. */
+export interface StepTotalsRow {
+  readonly namespace: string;
+  readonly workflow: string;
+  readonly action: string;
+  readonly succeeded: number;
+  readonly failed: number;
+}
+
+export interface RunTotalsRow {
+  readonly namespace: string;
+  readonly workflow: string;
+  readonly ended: number;
+}
+
+export interface LeaderboardRow {
+  readonly namespace: string;
+  readonly nickname: string;
+  readonly completed_count: number;
+}
+
+/** An assignment that ended: without success, or with one whose step ran again since. */
 export interface AttemptRow {
   readonly assignment_id: string;
   readonly run_id: string;

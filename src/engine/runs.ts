@@ -1,9 +1,12 @@
 /** Runs: scheduling them, and what is read of them. */
 import { isRefusal, type Refusal, refuse } from '../domain/refusal.ts';
 import { stepEnded } from '../domain/step.ts';
-import type { CommandOf, LiveStep, ResultOf, RunDraft, ScheduledRun, Warning } from './commands.ts';
+import type { CommandOf, LiveStep, ResultOf, RunDraft, ScheduledRun, StoredSuccess, Warning } from './commands.ts';
 import { dependencyStates, dependOn, failByDependency } from './dependencies.ts';
-import { demandOf, indexPin } from './pins.ts';
+import { arrive } from './equal.ts';
+import { awaitEquals, equalKeyOf } from './equal_records.ts';
+import { FIRST_GENERATION } from './generations.ts';
+import { checkRunsOn, demandOf, indexPin } from './pins.ts';
 import {
   type DemandRecord,
   type EngineState,
@@ -16,8 +19,9 @@ import {
 } from './state.ts';
 import { startStep } from './steps.ts';
 import { NO_TIMER } from './timers.ts';
+import { countLiveRun, countNewStep, type StepTotals, stepTotalsOf } from './totals.ts';
 import { hasStepRows, type Turn } from './turn.ts';
-import { blockedReason, runView } from './views.ts';
+import { blockedReason, progressOf, runView } from './views.ts';
 import { definitionWarnings } from './warnings.ts';
 import { unknownNamespace } from './workers.ts';
 import { chosenWorkflow } from './workflows.ts';
@@ -58,6 +62,9 @@ function planOf(state: EngineState, seen: ReadonlyMap<string, RunDraft>, draft: 
   if (earlier !== null) return { draft, workflow: null, dependencies: new Map() };
   const workflow = 'workflow' in draft.what ? chosenWorkflow(state, namespace, draft.what.workflow) : null;
   if (isRefusal(workflow)) return workflow;
+  const steps = 'step' in draft.what ? [draft.what.step] : (workflow?.steps ?? []);
+  const tooMany = checkRunsOn('runs_on', draft.runsOn, steps, state.limits);
+  if (tooMany) return tooMany;
   const dependencies = dependencyStates(state, namespace, draft.dependsOn, draft.storedDependencies);
   if (isRefusal(dependencies)) return dependencies;
   if (draft.pinToWorkerId !== '' && state.workers.get(draft.pinToWorkerId)?.namespace !== namespace) {
@@ -86,9 +93,19 @@ function scheduleOne(state: EngineState, turn: Turn, plan: Plan): () => Schedule
   const run = addRun(state, turn, plan);
   const failed = dependOn(state, run, plan.dependencies as ReadonlyMap<string, never>);
   if (failed !== null) failByDependency(state, turn, run, failed.runId, failed.state);
-  else for (const step of run.steps) startStep(state, turn, step);
+  else begin(state, turn, run, draft.storedSuccess);
   const warnings = runWarnings(state, run);
   return () => ({ runId: run.runId, alreadyScheduled: false, view: runView(run, draft.inputJson), warnings });
+}
+
+/** Starts the run, unless other runs or an equal one come first. Its steps are BLOCKED. */
+export function begin(state: EngineState, turn: Turn, run: RunRecord, stored: StoredSuccess | null): void {
+  if (run.openDependencies === 0) {
+    arrive(state, turn, run, stored);
+    return;
+  }
+  awaitEquals(state, run, stored);
+  for (const step of run.steps) if (step.state === 'BLOCKED') startStep(state, turn, step);
 }
 
 function addRun(state: EngineState, turn: Turn, plan: Plan): RunRecord {
@@ -110,6 +127,11 @@ function addRun(state: EngineState, turn: Turn, plan: Plan): RunRecord {
     keptPin: draft.pinToWorkerId === '' ? null : { workerId: draft.pinToWorkerId, sequence: 0 },
     openDependencies: 0,
     live: false,
+    equal: equalKeyOf(draft.contentHash, workflow, 'step' in draft.what ? draft.what.step.action : ''),
+    follows: null,
+    executedBy: null,
+    failureState: 'FAILED',
+    stepBacks: 0,
     edited: false,
     failure: null,
     metadata: draft.metadata,
@@ -125,6 +147,7 @@ function addRun(state: EngineState, turn: Turn, plan: Plan): RunRecord {
   };
   addSteps(state, run, 'step' in draft.what ? [draft.what.step] : (workflow?.steps ?? []), () => turn.ids.orderedId());
   indexRun(state, run);
+  countLiveRun(state, run);
   turn.changes.push({ table: 'runs', run, insert: { inputJson: draft.inputJson }, outputJson: null });
   if (hasStepRows(run)) {
     for (const step of run.steps) turn.changes.push({ table: 'steps', step, insert: true, outputJson: null });
@@ -149,7 +172,11 @@ export function addSteps(
 ): void {
   for (const [index, definition] of definitions.entries()) {
     const stepId = definitions.length === 1 ? run.runId : newId(definition.name);
-    run.steps.push(newStep(run, stepId, index, definition, demandOf(state, run, definition)));
+    const { namespace, workflow } = run;
+    const totals = stepTotalsOf(state, namespace.name, workflow?.name ?? '', definition.action);
+    const step = newStep(run, stepId, index, definition, demandOf(state, run, definition), totals);
+    countNewStep(step);
+    run.steps.push(step);
   }
 }
 
@@ -166,6 +193,7 @@ function newStep(
   index: number,
   definition: StepDefinition,
   demand: DemandRecord,
+  totals: StepTotals,
 ): StepRecord {
   return {
     run,
@@ -175,6 +203,10 @@ function newStep(
     state: 'BLOCKED',
     blockedOn: null,
     openNeeds: run.workflow?.graph.needs[index]?.length ?? 0,
+    generation: FIRST_GENERATION,
+    invalidInput: null,
+    storedSuccess: null,
+    totals,
     outputBytes: 0,
     priority: run.priority,
     readySequence: 0,
@@ -216,7 +248,7 @@ export function readProgress(state: EngineState, command: CommandOf<'read_progre
   const live = new Map<string, LiveStep>();
   for (const step of state.runs.get(command.runId)?.steps ?? []) {
     if (stepEnded(step.state)) continue;
-    live.set(step.definition.name, { progress: step.progress, blockedReason: blockedReason(step) });
+    live.set(step.definition.name, { progress: progressOf(step), blockedReason: blockedReason(step) });
   }
   return live;
 }

@@ -11,6 +11,8 @@ export interface SortedQueue<T extends QueuePlace> {
   countBefore(place: QueuePlace): number;
   /** Up to `limit` items that come after this place; null: from the front. */
   after(place: QueuePlace | null, limit: number): T[];
+  /** In order, from this place on. Changing the queue while iterating is not allowed. */
+  from(place: QueuePlace): Iterable<T>;
   /** In order. Changing the queue while iterating is not allowed. */
   [Symbol.iterator](): Iterator<T>;
 }
@@ -86,6 +88,9 @@ export function createSortedQueue<T extends QueuePlace>(): SortedQueue<T> {
       // The place itself may still be taken by the item it was read from.
       if (place !== null && index < items.length && comparePlaces(at(index), place) === 0) index += 1;
       return items.slice(index, index + limit) as T[];
+    },
+    *from(place) {
+      for (let index = lowerBound(place); index < items.length; index++) yield at(index);
     },
     countBefore: (place) => lowerBound(place) - head,
     *[Symbol.iterator]() {

@@ -1,6 +1,7 @@
 /** What the engine remembers. Payloads (inputs, outputs, logs) are not here: the engine decides, it does not store. */
 import type { Demand } from '../domain/demand.ts';
 import type { Device, DeviceDemand, DevicePools, DevicesInUse } from '../domain/devices.ts';
+import type { EqualKey } from '../domain/equal.ts';
 import type { Explanation } from '../domain/explain.ts';
 import type { Graph } from '../domain/graph.ts';
 import type { Labels } from '../domain/labels.ts';
@@ -12,8 +13,10 @@ import type { RunState } from '../domain/run.ts';
 import type { StepState } from '../domain/step.ts';
 import type { Sticky } from '../domain/sticky.ts';
 import type { MatchMode, TagSet } from '../domain/tags.ts';
+import type { AttemptRow } from './rows.ts';
 import { createSortedQueue, type SortedQueue } from './sorted_queue.ts';
 import { createTimerHeap, NO_TIMER, type TimerHandle, type TimerHeap } from './timers.ts';
+import type { LeaderboardLine, RunTotals, StepTotals } from './totals.ts';
 
 export interface NamespaceRecord {
   readonly name: string;
@@ -90,6 +93,8 @@ export interface StepDefinition {
   readonly retry: RetryPolicy;
   /** null: a slot is enough. */
   readonly device: DeviceDemand | null;
+  /** Reports of an invalid input before the step that produced it runs again. */
+  readonly maxInvalidReports: number;
 }
 
 /** One version of a workflow. Versions do not change, so the runs of one share its record. */
@@ -160,7 +165,26 @@ export interface Exclusion {
 }
 
 /** What keeps a step BLOCKED; null: it is not. */
-export type BlockedOn = 'NEEDS' | 'DEPENDS_ON_RUN' | 'HELD' | 'BACKING_OFF';
+export type BlockedOn =
+  | 'NEEDS'
+  | 'DEPENDS_ON_RUN'
+  /** By its concurrency key. */
+  | 'HELD'
+  /** By an equal run that it follows. */
+  | 'EQUAL'
+  | 'BACKING_OFF';
+
+/** What came of reports that an input is invalid. */
+export interface InvalidInput {
+  /** Since the input last changed. */
+  reports: number;
+  /** Ids of the workers that made them. */
+  readonly reporters: Set<string>;
+  /** Generation of the output it takes of a need, by the need's place; not there: the first. */
+  readonly takes: Map<number, number>;
+  /** UTF-8 bytes of its own outputs after the first, by generation. */
+  readonly outputBytes: Map<number, number>;
+}
 
 export interface StepRecord extends QueuePlace {
   readonly run: RunRecord;
@@ -172,7 +196,15 @@ export interface StepRecord extends QueuePlace {
   blockedOn: BlockedOn | null;
   /** Needs that have not succeeded yet. */
   openNeeds: number;
-  /** UTF-8 bytes of its output, for the limit on joined inputs; 0: none, or not known to be needed. */
+  /** Grows each time it runs again because its output was reported invalid. */
+  generation: number;
+  /** null: no report concerned it. */
+  invalidInput: InvalidInput | null;
+  /** The assignment that succeeded, as it was stored, when this is from before a restart. */
+  storedSuccess: AttemptRow | null;
+  /** Counts the steps that are like it. */
+  readonly totals: StepTotals;
+  /** UTF-8 bytes of its first output, for the limit on joined inputs; 0: none, or not known to be needed. */
   outputBytes: number;
   priority: Priority;
   readySequence: number;
@@ -236,6 +268,16 @@ export interface RunRecord {
   openDependencies: number;
   /** It counts for its concurrency key. */
   live: boolean;
+  /** null: it executes whatever equal ones do. */
+  readonly equal: EqualKey | null;
+  /** Its place behind an equal run; null: it follows none. */
+  follows: FollowerRecord | null;
+  /** The equal run whose work is its own: the one it adopted, or ended like. */
+  executedBy: string | null;
+  /** With `failure`, what it becomes although each of its steps was skipped or succeeded. */
+  failureState: RunState;
+  /** Times that a step of it ran again because its output was reported invalid. */
+  stepBacks: number;
   /** Its runs_on is no longer what was submitted. */
   edited: boolean;
   /** Why it did not succeed. */
@@ -250,6 +292,29 @@ export interface RunRecord {
   startMs: number | null;
   endMs: number | null;
   cancelReason: string | null;
+}
+
+/** Runs that are equal: one of them executes at a time, the others follow it. */
+export interface EqualRecord {
+  readonly key: string;
+  readonly equal: EqualKey;
+  readonly namespace: NamespaceRecord;
+  /** The run that executes, or is to; null: there is none. */
+  leader: RunRecord | null;
+  /** The last that succeeded, as long as it is in memory or some run of `awaiting` may ask for it; else the store knows. */
+  successRunId: string | null;
+  /** Came while the leader ran: they end as it ends. */
+  readonly adopters: SortedQueue<FollowerRecord>;
+  /** Came before the leader began: each is a leader to be. */
+  readonly held: SortedQueue<FollowerRecord>;
+  /** Runs that wait for other runs, and are judged by their equals after that. */
+  readonly awaiting: Set<RunRecord>;
+}
+
+/** A run behind an equal one, in the order in which they became ready. */
+export interface FollowerRecord extends QueuePlace {
+  readonly run: RunRecord;
+  readonly record: EqualRecord;
 }
 
 /** The runs of one concurrency key. */
@@ -288,11 +353,13 @@ interface EndedAssignment {
   readonly untilMs: number;
 }
 
-export type FactKind = 'returned' | 'succeeded' | 'failed' | 'cancelled';
+export type FactKind = 'returned' | 'succeeded' | 'failed' | 'cancelled' | 'input_invalid';
 
 export interface EngineState {
   readonly limits: Limits;
   readonly times: Times;
+  /** When this engine began to count what it only counts in memory. */
+  readonly startMs: number;
   readonly namespaces: Map<string, NamespaceRecord>;
   readonly workers: Map<string, WorkerRecord>;
   /** By namespace and name (`nameKey`). */
@@ -319,6 +386,16 @@ export interface EngineState {
   readonly concurrency: Map<string, ConcurrencyRecord>;
   /** Run id → the runs that wait for its end. */
   readonly dependents: Map<string, Set<RunRecord>>;
+  /** By `equalKeyText`, while a run of the key has not ended or its success is remembered. */
+  readonly equals: Map<string, EqualRecord>;
+  /** By `totalsKey`. */
+  readonly stepTotals: Map<string, StepTotals>;
+  /** By namespace and workflow. */
+  readonly runTotals: Map<string, RunTotals>;
+  /** By namespace and nickname. */
+  readonly leaderboard: Map<string, LeaderboardLine>;
+  /** Runs deleted lately, oldest first: what was read of them before must not bring them back. */
+  readonly retiredRuns: Map<string, number>;
   /** Worker id → runs pinned to it that have not ended. */
   readonly pinnedRuns: Map<string, Set<RunRecord>>;
   readonly timers: TimerHeap<Due>;
@@ -330,10 +407,11 @@ export interface EngineState {
   workerNumber: number;
 }
 
-export function createState(limits: Limits, times: Times): EngineState {
+export function createState(limits: Limits, times: Times, startMs: number): EngineState {
   return {
     limits,
     times,
+    startMs,
     namespaces: new Map(),
     workers: new Map(),
     workersByName: new Map(),
@@ -351,6 +429,11 @@ export function createState(limits: Limits, times: Times): EngineState {
     workflows: new Map(),
     concurrency: new Map(),
     dependents: new Map(),
+    equals: new Map(),
+    stepTotals: new Map(),
+    runTotals: new Map(),
+    leaderboard: new Map(),
+    retiredRuns: new Map(),
     pinnedRuns: new Map(),
     timers: createTimerHeap(),
     forgetTimer: NO_TIMER,

@@ -5,8 +5,10 @@ import { nextStepState, type StepEvent, stepEnded } from '../domain/step.ts';
 import { utf8Bytes } from '../domain/text.ts';
 import { addHeld, concurrencyOf, dropEmpty, mustHold, reconsiderLive, removeHeld } from './concurrency.ts';
 import { armForget } from './forgetting.ts';
+import { needsOf, rememberBytes, takenBytes, takesWhatIsMade } from './generations.ts';
 import { demandOf, unindexPin } from './pins.ts';
 import type { BlockedOn, EngineState, RunRecord, StepFailure, StepRecord } from './state.ts';
+import { countEndedRun, countMove, endedStepsChanged } from './totals.ts';
 import { stepChanged, type Turn } from './turn.ts';
 import { dequeue, disarm, enqueue } from './waiting.ts';
 
@@ -14,6 +16,7 @@ import { dequeue, disarm, enqueue } from './waiting.ts';
 export function moveStep(step: StepRecord, event: StepEvent): void {
   const next = nextStepState(step.state, event);
   if (isRefusal(next)) throw new Error(`step ${step.stepId}: ${next.message}`);
+  countMove(step, step.state, next);
   step.state = next;
 }
 
@@ -29,10 +32,7 @@ export function becomeReady(state: EngineState, turn: Turn, step: StepRecord): v
 /** The step has become PENDING (again). A fresh wait starts the schedule clock; a returned step's goes on. */
 export function startWaiting(state: EngineState, turn: Turn, step: StepRecord, clock: 'FRESH' | 'GOES_ON'): void {
   const { run } = step;
-  if (step.readySequence === 0) {
-    state.readySequence += 1;
-    step.readySequence = state.readySequence;
-  }
+  takePlace(state, step);
   if (run.sticky !== 'NONE' || run.edited) step.demand = demandOf(state, run, step.definition);
   const { pin } = step.demand.spec;
   if (pin?.hard && !state.workers.has(pin.workerId)) {
@@ -46,6 +46,13 @@ export function startWaiting(state: EngineState, turn: Turn, step: StepRecord, c
   }
   if (clock === 'FRESH') startScheduleClock(state, turn, step);
   enqueue(state, turn, step);
+}
+
+/** Its place in the order of readiness, which it keeps for ever. */
+export function takePlace(state: EngineState, step: StepRecord): void {
+  if (step.readySequence !== 0) return;
+  state.readySequence += 1;
+  step.readySequence = state.readySequence;
 }
 
 function startScheduleClock(state: EngineState, turn: Turn, step: StepRecord): void {
@@ -92,7 +99,8 @@ export function stepHasEnded(
   step.endMs = turn.nowMs;
   state.endSequence += 1;
   step.endSequence = state.endSequence;
-  if (outputJson !== null && step.run.steps.length > 1) step.outputBytes = utf8Bytes(outputJson);
+  if (outputJson !== null && step.run.steps.length > 1) rememberBytes(step, utf8Bytes(outputJson));
+  endedStepsChanged(turn, step);
   tellDependents(state, turn, step);
   updateRun(state, turn, step, outputJson);
 }
@@ -101,8 +109,8 @@ export function stepHasEnded(
 function tellDependents(state: EngineState, turn: Turn, step: StepRecord): void {
   for (const place of step.run.workflow?.graph.dependents[step.index] ?? []) {
     const dependent = step.run.steps[place] as StepRecord;
-    if (dependent.state !== 'BLOCKED' || dependent.blockedOn === 'BACKING_OFF' || dependent.blockedOn === 'HELD')
-      continue;
+    if (dependent.state !== 'BLOCKED' || !waitsForNeeds(dependent)) continue;
+    if (!takesWhatIsMade(dependent, step)) continue;
     if (step.state === 'SUCCEEDED') {
       dependent.openNeeds -= 1;
       if (dependent.blockedOn === 'NEEDS' && dependent.openNeeds === 0) {
@@ -113,6 +121,11 @@ function tellDependents(state: EngineState, turn: Turn, step: StepRecord): void 
       followFailure(state, turn, dependent, step);
     }
   }
+}
+
+/** One whose backoff runs, or that is held, has all it needs; one that follows an equal run ends with that. */
+function waitsForNeeds({ blockedOn }: StepRecord): boolean {
+  return blockedOn !== 'BACKING_OFF' && blockedOn !== 'HELD' && blockedOn !== 'EQUAL';
 }
 
 /** What a step needs did not succeed. A cancelled run ends all its steps alike. */
@@ -138,15 +151,16 @@ export function updateRun(state: EngineState, turn: Turn, step: StepRecord, outp
 function derivedState(run: RunRecord): RunState {
   const state = runStateOf(run.steps, run.cancelReason !== null);
   // All its steps were skipped because of another run: that is no success.
-  return state === 'SUCCEEDED' && run.failure !== null ? 'FAILED' : state;
+  return state === 'SUCCEEDED' && run.failure !== null ? run.failureState : state;
 }
 
 function endRun(state: EngineState, turn: Turn, run: RunRecord): void {
   run.endMs = turn.nowMs;
   run.failure ??= decidingFailure(run);
-  reconsiderLive(state, turn, run, true);
+  reconsiderLive(state, turn, run, true, (step) => moveStep(step, 'HOLD'));
   if (run.concurrency !== null) dropEmpty(state, concurrencyOf(state, run));
   unindexPin(state, run);
+  countEndedRun(state, turn, run);
   turn.endedRuns.push(run);
   const untilMs = turn.nowMs + state.times.endedInMemoryMs;
   state.endedRuns.set(run.runId, untilMs);
@@ -193,12 +207,12 @@ const JOINT_BYTES = 4;
 
 /** An object of several outputs can be larger than any of them was allowed to be. */
 function inputTooLarge(state: EngineState, step: StepRecord): StepFailure | null {
-  const needs = step.run.workflow?.graph.needs[step.index] ?? [];
+  const needs = needsOf(step);
   if (needs.length < 2) return null;
   let bytes = 1;
   for (const place of needs) {
     const need = step.run.steps[place] as StepRecord;
-    bytes += need.outputBytes + utf8Bytes(JSON.stringify(need.definition.name)) + JOINT_BYTES - 2;
+    bytes += takenBytes(step, need) + utf8Bytes(JSON.stringify(need.definition.name)) + JOINT_BYTES - 2;
   }
   const limit = state.limits.payloadBytesMax;
   if (bytes <= limit) return null;

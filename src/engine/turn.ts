@@ -1,7 +1,8 @@
 /** One command under way: what it may use, what it has changed, and who has to be matched before it is over. */
 import type { Explanation } from '../domain/explain.ts';
 import type { Effect } from './effects.ts';
-import type { AttemptRow, WorkflowRow } from './rows.ts';
+import { FIRST_GENERATION } from './generations.ts';
+import type { AttemptRow, ResultRow, WorkflowRow } from './rows.ts';
 import type {
   ConcurrencyRecord,
   DemandRecord,
@@ -11,6 +12,7 @@ import type {
   WorkerRecord,
   WorkflowName,
 } from './state.ts';
+import type { LeaderboardLine, RunTotals, StepTotals } from './totals.ts';
 
 /** Ids and randomness come in with the command, so that the same commands give the same engine. */
 export interface Ids {
@@ -35,6 +37,22 @@ export type Change =
       readonly insert: boolean;
       readonly outputJson: string | null;
     }
+  | {
+      /** Of a step that ran again; the first output is in the step's row. */
+      readonly table: 'step_outputs';
+      readonly step: StepRecord;
+      readonly generation: number;
+      readonly outputJson: string;
+    }
+  | { readonly table: 'step_totals'; readonly totals: StepTotals }
+  | { readonly table: 'run_totals'; readonly totals: RunTotals }
+  | { readonly table: 'leaderboard'; readonly line: LeaderboardLine }
+  /** Deletes the run, and everything that is stored of it. */
+  | { readonly table: 'retired'; readonly runId: string }
+  /** The success that equal runs are answered with from now on. */
+  | { readonly table: 'results'; readonly result: ResultRow }
+  /** Forgets those of a content hash, or all of the namespace (null). */
+  | { readonly table: 'results_purge'; readonly namespace: string; readonly contentHash: string | null }
   | { readonly table: 'workflows'; readonly workflow: WorkflowRow }
   | { readonly table: 'workflow_names'; readonly name: WorkflowName }
   | { readonly table: 'workers'; readonly worker: WorkerRecord; readonly deleted: boolean }
@@ -95,7 +113,10 @@ export function stepChanged(turn: Turn, step: StepRecord, outputJson: string | n
     runChanged(turn, step.run, outputJson);
     return;
   }
-  turn.changes.push({ table: 'steps', step, insert: false, outputJson });
+  const { generation } = step;
+  const isFirst = generation === FIRST_GENERATION;
+  turn.changes.push({ table: 'steps', step, insert: false, outputJson: isFirst ? outputJson : null });
+  if (!isFirst && outputJson !== null) turn.changes.push({ table: 'step_outputs', step, generation, outputJson });
   runChanged(turn, step.run);
 }
 

@@ -8,6 +8,7 @@ import type { StepState } from '../domain/step.ts';
 import type { Sticky } from '../domain/sticky.ts';
 import type { MatchMode } from '../domain/tags.ts';
 import { type WorkerState, workerStateOf } from '../domain/worker.ts';
+import { openNeeds } from './generations.ts';
 import type {
   Concurrency,
   DeviceDeclaration,
@@ -90,6 +91,9 @@ export interface StepView {
   readonly state: StepState;
   readonly blockedReason: string;
   readonly attempts: readonly AttemptView[];
+  readonly generation: number;
+  /** Of its input, since that last changed. */
+  readonly invalidReports: number;
   readonly progress: Progress | null;
   readonly readyMs: number | null;
   readonly endMs: number | null;
@@ -115,6 +119,10 @@ export interface RunView {
   readonly inputJson: string;
   readonly outputJson: string;
   readonly failure: StepFailure | null;
+  /** Empty: equal runs are not looked for. */
+  readonly contentHash: string;
+  /** The equal run that did the work; empty: its own. */
+  readonly executedByRunId: string;
   readonly metadata: Readonly<Record<string, string>>;
   readonly requestId: string;
   readonly revision: number;
@@ -187,6 +195,8 @@ export function runView(run: RunRecord, inputJson: string): RunView {
     inputJson,
     outputJson: '',
     failure: run.failure,
+    contentHash: run.equal?.contentHash ?? '',
+    executedByRunId: run.executedBy ?? '',
     metadata: run.metadata,
     requestId: run.requestId,
     revision: run.revision,
@@ -205,12 +215,19 @@ function stepView(step: StepRecord): StepView {
     state: step.state,
     blockedReason: blockedReason(step),
     attempts: step.assignment === null ? [] : [currentAttempt(step.assignment)],
-    progress: step.progress,
+    generation: step.generation,
+    invalidReports: step.invalidInput?.reports ?? 0,
+    progress: progressOf(step),
     readyMs: step.readyMs,
     endMs: step.endMs,
     outputJson: '',
     failure: step.failure,
   };
+}
+
+/** A run that follows an equal one shows how far that has come; their steps are the same ones. */
+export function progressOf({ run, index, progress }: StepRecord): Progress | null {
+  return run.follows?.record.leader?.steps[index]?.progress ?? progress;
 }
 
 /** What keeps the step from being ready, for a person; empty when nothing does. */
@@ -225,6 +242,8 @@ export function blockedReason(step: StepRecord): string {
       return `DEPENDS_ON_RUN ${run.dependsOn.join(', ')}`;
     case 'HELD':
       return run.concurrency === null ? 'HELD' : `HELD concurrency key "${run.concurrency.key}"`;
+    case 'EQUAL':
+      return `HELD equal run ${run.follows?.record.leader?.runId ?? ''}`;
     case 'BACKING_OFF':
       return 'BACKING_OFF';
   }
@@ -232,11 +251,7 @@ export function blockedReason(step: StepRecord): string {
 
 /** Names of the steps it takes outputs of that have not succeeded yet. */
 export function openNeedsOf(step: StepRecord): string[] {
-  const needs = step.run.workflow?.graph.needs[step.index] ?? [];
-  return needs
-    .map((place) => step.run.steps[place] as StepRecord)
-    .filter((need) => need.state !== 'SUCCEEDED')
-    .map((need) => need.definition.name);
+  return openNeeds(step).map((need) => need.definition.name);
 }
 
 function currentAttempt(assignment: NonNullable<StepRecord['assignment']>): AttemptView {

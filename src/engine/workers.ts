@@ -217,6 +217,12 @@ export function deleteWorker(
       },
     );
   }
+  removeWorker(state, turn, worker);
+  return { reopenedSteps };
+}
+
+/** The worker is no more: what it held is open again, and nothing stays pinned to it. */
+export function removeWorker(state: EngineState, turn: Turn, worker: WorkerRecord): void {
   const { connection } = worker;
   forgetWorker(state, worker);
   loseAll(state, turn, worker, 'WORKER_DELETED');
@@ -225,14 +231,12 @@ export function deleteWorker(
   if (connection !== null) {
     turn.effects.push({ kind: 'evict', connection, reason: 'DELETED', message: `worker "${worker.name}" was deleted` });
   }
-  return { reopenedSteps };
 }
 
 /** What waits for it alone waits in vain; what only preferred it looks for another one. */
 function unpinDeleted(state: EngineState, turn: Turn, worker: WorkerRecord): void {
   for (const run of [...(state.pinnedRuns.get(worker.workerId) ?? [])]) {
     if (run.sticky !== 'HARD') {
-      run.keptPin = null;
       setPin(state, turn, run, null);
       continue;
     }

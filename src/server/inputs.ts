@@ -1,7 +1,8 @@
 /** What a step is given to work on: the run's input, or outputs of the steps it needs. Text, byte for byte. */
 import type { Sql } from 'postgres';
 import { joinOutputs } from '../domain/outputs.ts';
-import type { Offer } from '../engine/effects.ts';
+import type { Generations, InputSource, Offer } from '../engine/effects.ts';
+import { FIRST_GENERATION } from '../engine/generations.ts';
 import type { Change } from '../engine/turn.ts';
 import { readInputs, readOutputs } from '../store/queries/read_inputs.ts';
 import type { PayloadCache } from './payloads.ts';
@@ -29,10 +30,13 @@ export interface StepInputsOptions {
 }
 
 export function createStepInputs({ reads, payloads, persistently }: StepInputsOptions): StepInputs {
-  async function readOutputsOf(runId: string, names: readonly string[]): Promise<ReadonlyMap<string, string>> {
+  async function readOutputsOf(
+    { runId, input }: Offer,
+    names: readonly string[],
+  ): Promise<ReadonlyMap<string, string>> {
     if (names.length === 0) return new Map();
-    const outputs = await readOutputs(reads, runId, names);
-    for (const [name, output] of outputs) payloads.put(outputKey(runId, name), output);
+    const outputs = await readOutputs(reads, runId, names, generationsOf(input));
+    for (const [name, output] of outputs) payloads.put(outputKey(runId, name, generationOf(input, name)), output);
     return outputs;
   }
 
@@ -44,16 +48,16 @@ export function createStepInputs({ reads, payloads, persistently }: StepInputsOp
   }
 
   async function read(offer: Offer): Promise<StepInput> {
-    const { runId } = offer;
+    const { runId, input: source } = offer;
     const held = new Map<string, string>();
     for (const name of sourceNames(offer)) {
-      const output = payloads.get(outputKey(runId, name));
+      const output = payloads.get(outputKey(runId, name, generationOf(source, name)));
       if (output !== undefined) held.set(name, output);
     }
     const missing = sourceNames(offer).filter((name) => !held.has(name));
     const [runInput, outputs] = await Promise.all([
       payloads.get(runId) ?? readRunInput(runId),
-      readOutputsOf(runId, missing),
+      readOutputsOf(offer, missing),
     ]);
     const input = inputOf(offer, runInput, (name) => held.get(name) ?? outputs.get(name));
     if (input === null) throw new Error(`run ${runId}: outputs that step "${offer.stepName}" takes are not stored`);
@@ -64,23 +68,34 @@ export function createStepInputs({ reads, payloads, persistently }: StepInputsOp
     held(offer) {
       const runInput = payloads.get(offer.runId);
       if (runInput === undefined) return null;
-      return inputOf(offer, runInput, (name) => payloads.get(outputKey(offer.runId, name)));
+      const { runId, input } = offer;
+      return inputOf(offer, runInput, (name) => payloads.get(outputKey(runId, name, generationOf(input, name))));
     },
     read: (offer) => persistently(() => read(offer)),
     keepOutputs(changes) {
       for (const change of changes) {
-        if (change.table !== 'steps' || change.outputJson === null) continue;
+        if ((change.table !== 'steps' && change.table !== 'step_outputs') || change.outputJson === null) continue;
         const { run, index, definition } = change.step;
+        const generation = change.table === 'steps' ? FIRST_GENERATION : change.generation;
         const isTaken = (run.workflow?.graph.dependents[index]?.length ?? 0) > 0;
-        if (isTaken) payloads.put(outputKey(run.runId, definition.name), change.outputJson);
+        if (isTaken) payloads.put(outputKey(run.runId, definition.name, generation), change.outputJson);
       }
     },
   };
 }
 
 /** Run ids hold no line feed, so that no output is taken for a run's input. */
-function outputKey(runId: string, stepName: string): string {
-  return `${runId}\n${stepName}`;
+function outputKey(runId: string, stepName: string, generation: number): string {
+  const made = generation === FIRST_GENERATION ? runId : `${runId}#${generation}`;
+  return `${made}\n${stepName}`;
+}
+
+function generationsOf(input: InputSource): Generations {
+  return input.from === 'RUN' ? {} : (input.generations ?? {});
+}
+
+function generationOf(input: InputSource, stepName: string): number {
+  return generationsOf(input)[stepName] ?? FIRST_GENERATION;
 }
 
 /** Steps whose outputs it is made of. */

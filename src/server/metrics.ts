@@ -193,6 +193,7 @@ const BLOCKED_VERDICTS: Readonly<Record<BlockedOn, Verdict>> = {
   NEEDS: 'BLOCKED_BY',
   DEPENDS_ON_RUN: 'BLOCKED_BY',
   HELD: 'HELD',
+  EQUAL: 'HELD',
   BACKING_OFF: 'BACKING_OFF',
 };
 

@@ -25,6 +25,7 @@ import { createStepInputs, type StepInputs } from './inputs.ts';
 import { type Meters, NO_METERS } from './meters.ts';
 import { createPayloadCache, type PayloadCache } from './payloads.ts';
 import { createRequestBook, type RequestBook } from './requests.ts';
+import { type Retention, startRetention } from './retention.ts';
 import { createWatchHub, type WatchHub } from './watch/hub.ts';
 
 /** After a batch that could not be written, commands are committed one by one for this long, to find the culprit. */
@@ -89,6 +90,7 @@ interface Term {
   readonly decider: Decider;
   readonly logs: LogWriter;
   readonly logSql: Sql;
+  readonly retention: Retention;
   readonly requests: RequestBook;
 }
 
@@ -139,7 +141,10 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
         onDeposed: standDown,
       });
       // A term of its own: while another process decided, ids were used that this one never saw.
-      return { holder, decider, logs, logSql, requests: createRequestBook(reads, log) };
+      const { decide } = decider;
+      const { retentionIntervalMs: intervalMs } = times;
+      const retention = startRetention({ reads, logSql, epoch: holder.epoch, decide, intervalMs, clock, log });
+      return { holder, decider, logs, logSql, retention, requests: createRequestBook(reads, log) };
     } catch (error) {
       await holder.release();
       throw error;
@@ -190,6 +195,7 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
   }
 
   function endTerm(ended: Term): void {
+    ended.retention.stop();
     ended.decider.stop();
     ended.logs.stop();
   }
@@ -317,6 +323,7 @@ const CAN_WAIT: ReadonlySet<CommandKind> = new Set([
   'succeed_step',
   'fail_step',
   'confirm_cancel',
+  'report_input_invalid',
 ]);
 
 function tryLater(kind: CommandKind): Refusal {

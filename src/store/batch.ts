@@ -1,14 +1,18 @@
 /** What several commands changed, gathered until it can be written: one final image a row. */
 import {
+  leaderboardRow,
   namespaceRow,
   runInsertRow,
+  runTotalsRow,
   runUpdateRow,
   stepInsertRow,
+  stepOutputRow,
+  stepTotalsRow,
   stepUpdateRow,
   workerRow,
   workflowNameRow,
 } from '../engine/images.ts';
-import type { AttemptRow, WorkflowRow } from '../engine/rows.ts';
+import type { AttemptRow, StepOutputRow, WorkflowRow } from '../engine/rows.ts';
 import {
   type NamespaceRecord,
   nameKey,
@@ -17,7 +21,9 @@ import {
   type WorkerRecord,
   type WorkflowName,
 } from '../engine/state.ts';
+import type { LeaderboardLine, RunTotals, StepTotals } from '../engine/totals.ts';
 import type { Change } from '../engine/turn.ts';
+import { createResultChanges } from './results.ts';
 import { PARTS, type Part } from './statement.ts';
 
 /** A batch is closed once it has this many rows … */
@@ -77,11 +83,29 @@ export function createBatch(): OpenBatch {
   const workers = new Map<string, { readonly worker: WorkerRecord; readonly deleted: boolean }>();
   const namespaces = new Map<string, NamespaceRecord>();
   const attempts: AttemptRow[] = [];
+  const stepOutputs: StepOutputRow[] = [];
+  const stepTotals = new Set<StepTotals>();
+  const runTotals = new Set<RunTotals>();
+  const leaderboard = new Set<LeaderboardLine>();
+  const retired: { readonly run_id: string }[] = [];
+  const results = createResultChanges();
   const entries: Entry[] = [];
   let payloadLength = 0;
 
   const rowCount = () =>
-    runs.size + steps.size + attempts.length + workflows.length + workflowNames.size + workers.size + namespaces.size;
+    runs.size +
+    steps.size +
+    attempts.length +
+    stepOutputs.length +
+    stepTotals.size +
+    runTotals.size +
+    leaderboard.size +
+    retired.length +
+    results.size +
+    workflows.length +
+    workflowNames.size +
+    workers.size +
+    namespaces.size;
 
   function addChange(change: Change): void {
     switch (change.table) {
@@ -103,6 +127,28 @@ export function createBatch(): OpenBatch {
         return;
       case 'namespaces':
         namespaces.set(change.namespace.name, change.namespace);
+        return;
+      case 'step_outputs':
+        stepOutputs.push(stepOutputRow(change));
+        payloadLength += change.outputJson.length;
+        return;
+      case 'step_totals':
+        stepTotals.add(change.totals);
+        return;
+      case 'run_totals':
+        runTotals.add(change.totals);
+        return;
+      case 'leaderboard':
+        leaderboard.add(change.line);
+        return;
+      case 'retired':
+        retired.push({ run_id: change.runId });
+        return;
+      case 'results':
+        results.set(change.result);
+        return;
+      case 'results_purge':
+        results.purge({ namespace: change.namespace, content_hash: change.contentHash });
         return;
       case 'attempts':
         attempts.push(change.attempt);
@@ -142,11 +188,22 @@ export function createBatch(): OpenBatch {
       steps_insert: [],
       steps_update: [],
       attempts,
+      step_outputs: stepOutputs,
+      step_totals: [...stepTotals].map(stepTotalsRow),
+      run_totals: [...runTotals].map(runTotalsRow),
+      leaderboard: [...leaderboard].map(leaderboardRow),
       workflows,
       workflow_names: [...workflowNames.values()].map(workflowNameRow),
+      results: results.results(),
+      results_purge: results.purges(),
       workers: [],
       workers_delete: [],
       namespaces: [...namespaces.values()].map(namespaceRow),
+      retired_runs: retired,
+      retired_steps: retired,
+      retired_step_outputs: retired,
+      retired_attempts: retired,
+      retired_results: retired,
     };
     for (const { run, insert, outputJson } of runs.values()) {
       if (insert) rows.runs_insert.push(runInsertRow(run, insert.inputJson, outputJson));

@@ -4,13 +4,13 @@ import type { Sql } from 'postgres';
 /** Columns of LiveRunRow, of `runs`. */
 export function liveRunColumns(sql: Sql) {
   return sql`run_id, namespace, workflow, workflow_version, number::float8 AS number, action, step_name, sticky, concurrency,
-    depends_on, definition, runs_on, metadata, request_id, request_digest, revision::float8 AS revision, priority, state,
-    pinned_worker_id, kept_pin_worker_id, ${ms(sql, 'create')}, ${ms(sql, 'start')}, ${stepColumns(sql)}`;
+    depends_on, definition, runs_on, metadata, request_id, request_digest, content_hash, executed_by_run_id, revision::float8 AS revision, priority, state,
+    pinned_worker_id, kept_pin_worker_id, step_backs, ${ms(sql, 'create')}, ${ms(sql, 'start')}, ${stepColumns(sql)}`;
 }
 
 /** Columns of LiveStepRow, of `steps`. */
 export function liveStepColumns(sql: Sql) {
-  return sql`steps.run_id, step_id, name, place, end_sequence::float8 AS end_sequence, ${stepColumns(sql, sql`steps.`)}`;
+  return sql`steps.run_id, step_id, name, place, generation, end_sequence::float8 AS end_sequence, ${stepColumns(sql, sql`steps.`)}`;
 }
 
 /**
@@ -18,7 +18,7 @@ export function liveStepColumns(sql: Sql) {
  * nothing but a backoff blocked a step, and an assignment that had ended unaccepted left no trace.
  */
 function stepColumns(sql: Sql, of = sql``) {
-  return sql`${of}step_state, ${of}ready_sequence::float8 AS ready_sequence, ${of}failures, ${of}losses, ${of}started,
+  return sql`${of}step_state, ${of}ready_sequence::float8 AS ready_sequence, ${of}failures, ${of}losses, ${of}invalid_input, ${of}started,
     coalesce(${of}blocked_on, CASE WHEN ${of}step_state = 'BLOCKED' THEN 'BACKING_OFF' END) AS blocked_on,
     CASE WHEN ${of}failures IS NOT NULL THEN coalesce(${of}attempt_base, 0) END AS attempt_base,
     coalesce(${of}assigned_once, ${of}started OR ${of}assignment_id IS NOT NULL) AS assigned_once,

@@ -1,7 +1,18 @@
 /** Rows back to the engine, after a start or a fall. */
 import type { Sql } from 'postgres';
 import type { LiveRows } from '../engine/restore.ts';
-import type { LiveRunRow, LiveStepRow, NamespaceRow, WorkerRow, WorkflowNameRow, WorkflowRow } from '../engine/rows.ts';
+import type {
+  LeaderboardRow,
+  LiveRunRow,
+  LiveStepRow,
+  NamespaceRow,
+  ResultRow,
+  RunTotalsRow,
+  StepTotalsRow,
+  WorkerRow,
+  WorkflowNameRow,
+  WorkflowRow,
+} from '../engine/rows.ts';
 import { liveRunColumns, liveStepColumns, ms, workflowColumns } from './live_rows.ts';
 
 // Enough to keep the connection busy, little enough to keep memory flat with a million rows.
@@ -24,8 +35,15 @@ export async function readLiveRows(sql: Sql): Promise<LiveRows> {
     SELECT namespace, name, latest_version, last_number::float8 AS last_number
     FROM workflow_names ORDER BY namespace, name`;
   const workflows = await readWorkflowsInUse(sql);
+  const stepTotals = await sql<StepTotalsRow[]>`
+    SELECT namespace, workflow, action, succeeded::float8 AS succeeded, failed::float8 AS failed FROM step_totals`;
+  const runTotals = await sql<RunTotalsRow[]>`SELECT namespace, workflow, ended::float8 AS ended FROM run_totals`;
+  const leaderboard = await sql<LeaderboardRow[]>`
+    SELECT namespace, nickname, completed_count::float8 AS completed_count FROM leaderboard`;
+  const results = await readResultsInUse(sql);
   const runs = await readLiveRuns(sql);
-  return { namespaces, workers, workflowNames, workflows, runs, steps: await readLiveSteps(sql) };
+  const steps = await readLiveSteps(sql);
+  return { namespaces, workers, workflowNames, workflows, stepTotals, runTotals, leaderboard, results, runs, steps };
 }
 
 async function readWorkflowsInUse(sql: Sql): Promise<WorkflowRow[]> {
@@ -35,6 +53,14 @@ async function readWorkflowsInUse(sql: Sql): Promise<WorkflowRow[]> {
       SELECT namespace, name, latest_version FROM workflow_names
       UNION SELECT namespace, workflow, workflow_version FROM runs WHERE end_time IS NULL AND workflow IS NOT NULL)
     ORDER BY namespace, name, version`;
+}
+
+/** Those that runs which have not ended may be answered with. */
+async function readResultsInUse(sql: Sql): Promise<ResultRow[]> {
+  return sql<ResultRow[]>`
+    SELECT namespace, content_hash, target, version, run_id FROM results
+    WHERE (namespace, content_hash) IN (
+      SELECT namespace, content_hash FROM runs WHERE end_time IS NULL AND content_hash IS NOT NULL)`;
 }
 
 /** In the order of the queue. */

@@ -94,6 +94,8 @@ const stepColumns = () => ({
   readySequence: count('ready_sequence'),
   failures: integer('failures'),
   losses: integer('losses'),
+  /** Reports of its input as invalid, and what came of them; null: none. */
+  invalidInput: text('invalid_input'),
   attemptBase: integer('attempt_base'),
   started: boolean('started'),
   assignedOnce: boolean('assigned_once'),
@@ -136,6 +138,8 @@ export const runs = pgTable(
     input: text('input').notNull(),
     requestId: text('request_id'),
     requestDigest: text('request_digest'),
+    /** What equal runs are found by, besides what carries them out. */
+    contentHash: text('content_hash'),
     createTime: time('create_time').notNull(),
     revision: count('revision').notNull(),
     priority: smallint('priority').notNull(),
@@ -143,6 +147,9 @@ export const runs = pgTable(
     startTime: time('start_time'),
     pinnedWorkerId: uuid('pinned_worker_id'),
     keptPinWorkerId: uuid('kept_pin_worker_id'),
+    /** The equal run that did the work: the output is read through it. */
+    executedByRunId: uuid('executed_by_run_id'),
+    stepBacks: integer('step_backs').notNull().default(0),
     ...stepColumns(),
   },
   (table) => [
@@ -152,7 +159,27 @@ export const runs = pgTable(
     index('runs_live').on(table.namespace, table.runId).where(sql`end_time IS NULL`),
     // Not unique on purpose: the engine decides uniqueness, so that no batch can fail by it.
     index('runs_by_request').on(table.namespace, table.requestId).where(sql`request_id IS NOT NULL`),
+    // A run whose output others are read through is kept as long as they are.
+    index('runs_by_executor').on(table.executedByRunId).where(sql`executed_by_run_id IS NOT NULL`),
     index('runs_by_number').on(table.namespace, table.workflow, table.number).where(sql`workflow IS NOT NULL`),
+  ],
+);
+
+/** Successes that equal runs are answered with. Of a key, the last. */
+export const results = pgTable(
+  'results',
+  {
+    namespace: text('namespace').notNull(),
+    contentHash: text('content_hash').notNull(),
+    /** `action:NAME` or `workflow:NAME`. */
+    target: text('target').notNull(),
+    /** Of the workflow; 0: an action. */
+    version: integer('version').notNull(),
+    runId: uuid('run_id').notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.namespace, table.contentHash, table.target, table.version] }),
+    index('results_by_run').on(table.runId),
   ],
 );
 
@@ -174,7 +201,57 @@ export const steps = pgTable(
   (table) => [primaryKey({ columns: [table.runId, table.name] })],
 );
 
-/** Assignments that ended without success; the successful one is in its step's row. */
+/** Outputs of steps that ran again because the one before was reported invalid; the first one is in the step's row. */
+export const stepOutputs = pgTable(
+  'step_outputs',
+  {
+    runId: uuid('run_id').notNull(),
+    stepName: text('step_name').notNull(),
+    generation: integer('generation').notNull(),
+    output: text('output').notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.runId, table.stepName, table.generation] })],
+);
+
+/** Ended steps of runs that are kept, so that nobody has to count them. */
+export const stepTotals = pgTable(
+  'step_totals',
+  {
+    namespace: text('namespace').notNull(),
+    /** Empty: runs without one. */
+    workflow: text('workflow').notNull(),
+    action: text('action').notNull(),
+    succeeded: count('succeeded').notNull(),
+    /** Ended otherwise. */
+    failed: count('failed').notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.namespace, table.workflow, table.action] })],
+);
+
+/** Ended runs that are kept. */
+export const runTotals = pgTable(
+  'run_totals',
+  {
+    namespace: text('namespace').notNull(),
+    /** Empty: runs without one. */
+    workflow: text('workflow').notNull(),
+    ended: count('ended').notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.namespace, table.workflow] })],
+);
+
+/** Accepted completions, never taken back. */
+export const leaderboard = pgTable(
+  'leaderboard',
+  {
+    namespace: text('namespace').notNull(),
+    nickname: text('nickname').notNull(),
+    completedCount: count('completed_count').notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.namespace, table.nickname] })],
+);
+
+/** Assignments that ended: without success, or with one whose step ran again since. The other successful ones are in their step's row. */
 export const attempts = pgTable(
   'attempts',
   {

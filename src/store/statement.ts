@@ -12,6 +12,7 @@ const STEP: readonly Column[] = [
   ['ready_sequence', 'bigint', 'ready_sequence'],
   ['failures', 'integer', 'failures'],
   ['losses', 'integer', 'losses'],
+  ['invalid_input', 'text', 'invalid_input'],
   ['attempt_base', 'integer', 'attempt_base'],
   ['started', 'boolean', 'started'],
   ['assigned_once', 'boolean', 'assigned_once'],
@@ -43,6 +44,8 @@ const RUN_UPDATE: readonly Column[] = [
   ['runs_on', 'text', 'runs_on'],
   ['pinned_worker_id', 'uuid', 'pinned_worker_id'],
   ['kept_pin_worker_id', 'uuid', 'kept_pin_worker_id'],
+  ['executed_by_run_id', 'uuid', 'executed_by_run_id'],
+  ['step_backs', 'integer', 'step_backs'],
   ...STEP,
 ];
 
@@ -62,13 +65,18 @@ const RUN_INSERT: readonly Column[] = [
   ['input', 'text', 'input'],
   ['request_id', 'text', 'request_id'],
   ['request_digest', 'text', 'request_digest'],
+  ['content_hash', 'text', 'content_hash'],
   ['create_time', 'time', 'create_ms'],
   ...RUN_UPDATE,
 ];
 
 const STEP_KEY: readonly Column[] = [...RUN_KEY, ['name', 'text', 'name']];
 
-const STEP_UPDATE: readonly Column[] = [['end_sequence', 'bigint', 'end_sequence'], ...STEP];
+const STEP_UPDATE: readonly Column[] = [
+  ['generation', 'integer', 'generation'],
+  ['end_sequence', 'bigint', 'end_sequence'],
+  ...STEP,
+];
 
 const STEP_INSERT: readonly Column[] = [
   ...STEP_KEY,
@@ -76,6 +84,33 @@ const STEP_INSERT: readonly Column[] = [
   ['place', 'integer', 'place'],
   ['action', 'text', 'action'],
   ...STEP_UPDATE,
+];
+
+const STEP_OUTPUT: readonly Column[] = [
+  ...RUN_KEY,
+  ['step_name', 'text', 'step_name'],
+  ['generation', 'integer', 'generation'],
+  ['output', 'text', 'output'],
+];
+
+const STEP_TOTALS: readonly Column[] = [
+  ['namespace', 'text', 'namespace'],
+  ['workflow', 'text', 'workflow'],
+  ['action', 'text', 'action'],
+  ['succeeded', 'bigint', 'succeeded'],
+  ['failed', 'bigint', 'failed'],
+];
+
+const RUN_TOTALS: readonly Column[] = [
+  ['namespace', 'text', 'namespace'],
+  ['workflow', 'text', 'workflow'],
+  ['ended', 'bigint', 'ended'],
+];
+
+const LEADERBOARD: readonly Column[] = [
+  ['namespace', 'text', 'namespace'],
+  ['nickname', 'text', 'nickname'],
+  ['completed_count', 'bigint', 'completed_count'],
 ];
 
 const WORKFLOW: readonly Column[] = [
@@ -92,6 +127,19 @@ const WORKFLOW_NAME: readonly Column[] = [
   ['name', 'text', 'name'],
   ['latest_version', 'integer', 'latest_version'],
   ['last_number', 'bigint', 'last_number'],
+];
+
+const RESULT: readonly Column[] = [
+  ['namespace', 'text', 'namespace'],
+  ['content_hash', 'text', 'content_hash'],
+  ['target', 'text', 'target'],
+  ['version', 'integer', 'version'],
+  ['run_id', 'uuid', 'run_id'],
+];
+
+const RESULTS_PURGE: readonly Column[] = [
+  ['namespace', 'text', 'namespace'],
+  ['content_hash', 'text', 'content_hash'],
 ];
 
 const ATTEMPT: readonly Column[] = [
@@ -151,11 +199,22 @@ export type Part =
   | 'steps_insert'
   | 'steps_update'
   | 'attempts'
+  | 'step_outputs'
+  | 'step_totals'
+  | 'run_totals'
+  | 'leaderboard'
   | 'workflows'
   | 'workflow_names'
+  | 'results'
+  | 'results_purge'
   | 'workers'
   | 'workers_delete'
-  | 'namespaces';
+  | 'namespaces'
+  | 'retired_runs'
+  | 'retired_steps'
+  | 'retired_step_outputs'
+  | 'retired_attempts'
+  | 'retired_results';
 
 const WRITES: Readonly<Record<Part, (json: string) => string>> = {
   runs_insert: (json) => insert('runs', RUN_INSERT, json),
@@ -164,13 +223,27 @@ const WRITES: Readonly<Record<Part, (json: string) => string>> = {
   steps_update: (json) => update('steps', STEP_KEY, STEP_UPDATE, json),
   // An attempt that ended is written once; the same batch tried again never gets this far.
   attempts: (json) => insert('attempts', ATTEMPT, json),
+  step_outputs: (json) => upsert('step_outputs', STEP_OUTPUT, ['run_id', 'step_name', 'generation'], json),
+  step_totals: (json) => upsert('step_totals', STEP_TOTALS, ['namespace', 'workflow', 'action'], json),
+  run_totals: (json) => upsert('run_totals', RUN_TOTALS, ['namespace', 'workflow'], json),
+  leaderboard: (json) => upsert('leaderboard', LEADERBOARD, ['namespace', 'nickname'], json),
   // A version never changes.
   workflows: (json) => insert('workflows', WORKFLOW, json),
   workflow_names: (json) => upsert('workflow_names', WORKFLOW_NAME, ['namespace', 'name'], json),
+  results: (json) => upsert('results', RESULT, ['namespace', 'content_hash', 'target', 'version'], json),
+  // A success after the purge may be in the same statement: whichever write comes to the row first, that success stays.
+  results_purge: (json) =>
+    `DELETE FROM results t USING guard, ${recordset(RESULTS_PURGE, json)}
+      WHERE t.namespace = r.namespace AND (r.content_hash IS NULL OR t.content_hash = r.content_hash)`,
   workers: (json) => upsert('workers', WORKER, ['worker_id'], json),
-  workers_delete: (json) =>
-    `DELETE FROM workers t USING guard, ${recordset([['worker_id', 'uuid', 'worker_id']], json)} WHERE t.worker_id = r.worker_id`,
+  workers_delete: (json) => remove('workers', [['worker_id', 'uuid', 'worker_id']], json),
   namespaces: (json) => upsert('namespaces', NAMESPACE, ['name'], json),
+  // Lines go before, on a connection where they keep nobody waiting.
+  retired_runs: (json) => remove('runs', RUN_KEY, json),
+  retired_steps: (json) => remove('steps', RUN_KEY, json),
+  retired_step_outputs: (json) => remove('step_outputs', RUN_KEY, json),
+  retired_attempts: (json) => remove('attempts', RUN_KEY, json),
+  retired_results: (json) => remove('results', RUN_KEY, json),
 };
 
 export const PARTS = Object.keys(WRITES) as Part[];
@@ -208,6 +281,11 @@ function update(table: string, key: readonly Column[], columns: readonly Column[
   const matches = key.map(([column]) => `t.${column} = r.${column}`);
   return `UPDATE ${table} t SET ${sets.join(', ')}
     FROM guard, ${recordset([...key, ...columns], json)} WHERE ${matches.join(' AND ')}`;
+}
+
+function remove(table: string, [key]: readonly [Column, ...Column[]] | readonly Column[], json: string): string {
+  if (key === undefined) throw new Error(`rows of ${table} are deleted by a key`);
+  return `DELETE FROM ${table} t USING guard, ${recordset([key], json)} WHERE t.${key[0]} = r.${key[0]}`;
 }
 
 const texts = new Map<string, string>();

@@ -247,18 +247,20 @@ describe('why a worker got the step', () => {
     });
   });
 
-  test.each<[Partial<Rank>, string]>([
-    [{ sticky: true, highestWeight: 5 }, 'the run is pinned to it'],
-    [{ highestWeight: 100, weightSum: 100 }, 'its highest weight is 100, not 0'],
-    [{ weightSum: 30 }, 'its weights sum up to 30, not 0'],
-    [{ tagsCover: true }, 'its tags cover runs_on'],
-    [{ slotsShareUsed: -1 }, 'it has the smaller share of its slots in use'],
-    [{ lastAssignSequence: -1 }, 'its last assignment is longer ago'],
-    [{}, 'it was registered earlier'],
-  ])('is the first criterion that decides: %o', (rank, reason) => {
-    const ranked = [one('alpha', rank), one('beta', { tagsCover: false }), one('gamma')];
-    const first = rank.tagsCover ? ranked : [one('alpha', { ...rank, tagsCover: false }), ...ranked.slice(1)];
-    expect(placedExplanation(first, 9, NOW_MS).summary).toBe(`given to "alpha", before "beta" and 8 in all: ${reason}`);
+  test.each<[string, Partial<Rank>, Partial<Rank>]>([
+    ['the run is pinned to it', { sticky: true }, { highestWeight: 5 }],
+    ['it has the device asked for', {}, { deviceAskedFor: false, highestWeight: 5 }],
+    ['its highest weight is 100, not 60', { highestWeight: 100 }, { highestWeight: 60, weightSum: 120 }],
+    ['its weights sum up to 30, not 0', { weightSum: 30 }, { slotsShareUsed: 0.5 }],
+    ['its tags cover runs_on', {}, { tagsCover: false }],
+    ['it has the smaller share of its slots in use', {}, { slotsShareUsed: 0.5 }],
+    ['its last assignment is longer ago', { lastAssignSequence: 1 }, { lastAssignSequence: 2 }],
+    ['it was registered earlier', {}, {}],
+  ])('is the first criterion that decides: %s', (reason, winner, second) => {
+    const ranked = [one('alpha', winner), one('beta', second), one('gamma')];
+    expect(placedExplanation(ranked, 9, NOW_MS).summary).toBe(
+      `given to "alpha", before "beta" and 8 in all: ${reason}`,
+    );
   });
 });
 

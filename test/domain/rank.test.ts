@@ -125,6 +125,7 @@ describe('rank', () => {
   it('orders any ranks totally', () => {
     const rank: fc.Arbitrary<Rank> = fc.record({
       sticky: fc.boolean(),
+      unbiased: fc.boolean(),
       deviceAskedFor: fc.boolean(),
       highestWeight: fc.integer({ min: -2, max: 2 }),
       weightSum: fc.integer({ min: -2, max: 2 }),

@@ -15,8 +15,6 @@ describe('what this version does not do yet', () => {
     const run = { runId: 'r' };
     // Each goes from this list when it is done; an rpc in neither place fails the count below.
     const missing: Record<string, () => Promise<unknown>> = {
-      getStats: () => admin.getStats({}),
-      getLeaderboard: () => admin.getLeaderboard({}),
       purgeResults: () => admin.purgeResults({}),
     };
     for (const [name, call] of Object.entries(missing)) {
@@ -28,6 +26,7 @@ describe('what this version does not do yet', () => {
     present.push('scheduleRun', 'scheduleRuns', 'getRun', 'listRuns', 'cancelRun', 'getStepLogs');
     present.push('putWorkflow', 'getWorkflow', 'listWorkflows', 'listEligibleRuns', 'updateRun', 'retryRun');
     present.push('putNamespace', 'listNamespaces', 'explainRun', 'watchWorkers', 'watchRun', 'tailStepLogs');
+    present.push('getStats', 'getLeaderboard');
     const known = [...Object.keys(missing), ...present];
     expect(known.sort()).toEqual(AdminService.methods.map(({ localName }) => localName).sort());
   });
@@ -38,7 +37,6 @@ describe('what this version does not do yet', () => {
       ['dedupe', { dedupe: true }],
       ['content_hash', { contentHash: 'h' }],
       ['hash_exclude', { hashExclude: ['seed'] }],
-      ['step.max_invalid_reports', {}, { maxInvalidReports: 3 }],
     ];
     for (const [named, rest, step = {}] of fields) {
       const request = runOf({ ...step, action } as StepInit, rest);
@@ -47,28 +45,7 @@ describe('what this version does not do yet', () => {
       const inBatch = await failureOf(yard.admin.scheduleRuns({ runs: [runOf({ action }), request] }));
       expect(inBatch, named).toMatchObject({ ...NOT_IMPLEMENTED, fields: [{ field: `runs[1].${named}` }] });
     }
-    const steps = [
-      { name: 'first', action },
-      { name: 'second', action, maxInvalidReports: 3 },
-    ];
-    const end = await failureOf(yard.admin.putWorkflow({ name: unique('later'), steps }));
-    expect(end).toMatchObject({
-      ...NOT_IMPLEMENTED,
-      fields: [{ field: 'steps[1].max_invalid_reports' }],
-      metadata: { step: 'second' },
-    });
     expect(await yard.pending(action)).toBe(0);
-  });
-
-  it('a worker that reports its input invalid is told so, and keeps its stream', async () => {
-    const action = unique('later');
-    const worker = await yard.connect({ actions: [action] });
-    const runId = await yard.submit({ action });
-    const { assignmentId } = await worker.take();
-    await worker.settled(worker.sequence);
-    const sequence = worker.send({ case: 'inputInvalid', value: { assignmentId } });
-    expect(await worker.next('refused')).toMatchObject({ sequence: BigInt(sequence), code: status.UNIMPLEMENTED });
-    expect(await yard.stepState(runId)).toBe('RUNNING');
   });
 });
 
@@ -93,6 +70,8 @@ describe('errors', () => {
       admin.putWorkflow({ name: 'w', steps: [{ action: 'a' }] }, NOWHERE),
       admin.getWorkflow({ name: 'w' }, NOWHERE),
       admin.listWorkflows({}, NOWHERE),
+      admin.getStats({}, NOWHERE),
+      admin.getLeaderboard({}, NOWHERE),
       workers.getQueueDepth({}, NOWHERE),
     ].map(failureOf);
     for (const end of await Promise.all(calls))

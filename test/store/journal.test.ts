@@ -151,7 +151,7 @@ describe('a batch', () => {
     worker.succeed(runId, '"out"');
     batch.add(yard.changes, entry('succeed'));
     const sealed = batch.seal();
-    expect(sealed.parts).toEqual(['runs_insert', 'workers']);
+    expect(sealed.parts).toEqual(['runs_insert', 'step_totals', 'run_totals', 'leaderboard', 'workers']);
     expect(rowsOf(sealed, 'runs_insert')).toMatchObject([
       { run_id: runId, state: 'SUCCEEDED', output: '"out"', input: `{"for":"${runId}"}` },
     ]);

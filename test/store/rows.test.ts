@@ -50,7 +50,8 @@ afterAll(async () => {
 
 /** Begins with empty tables. */
 async function openRig(): Promise<Rig> {
-  await store.sql`TRUNCATE runs, steps, attempts, workers, workflows, workflow_names, namespaces`;
+  await store.sql`TRUNCATE runs, steps, attempts, step_outputs, step_totals, run_totals, leaderboard`;
+  await store.sql`TRUNCATE workers, workflows, workflow_names, namespaces`;
   const engine = createEngine({ limits: DEFAULT_LIMITS, times: DEFAULT_TIMES, nowMs: NOW_MS });
   const images = createFakeStore();
   const ids = systemIds();

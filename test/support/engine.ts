@@ -3,7 +3,7 @@ import type { DesiredLabel, LabelPatch, LabelValue } from '../../src/domain/labe
 import { DEFAULT_LIMITS, DEFAULT_TIMES, type Limits, type Times } from '../../src/domain/limits.ts';
 import { PRIORITY_DEFAULT, type Priority } from '../../src/domain/priority.ts';
 import { isRefusal, type Refusal } from '../../src/domain/refusal.ts';
-import { RETRY_DEFAULT, type RetryPolicy } from '../../src/domain/retry.ts';
+import { MAX_INVALID_REPORTS_DEFAULT, RETRY_DEFAULT, type RetryPolicy } from '../../src/domain/retry.ts';
 import type { RunState } from '../../src/domain/run.ts';
 import type { Sticky } from '../../src/domain/sticky.ts';
 import type {
@@ -73,6 +73,9 @@ export interface RunOptions {
   concurrency?: { key: string; limit: number };
   dependsOn?: string[];
   storedDependencies?: Record<string, RunState>;
+  /** Runs of the same action or workflow with the same hash are equal. */
+  contentHash?: string;
+  storedSuccess?: RunDraft['storedSuccess'];
 }
 
 export interface WorkflowStep extends Partial<StepDefinition> {
@@ -134,6 +137,7 @@ export interface Client {
   succeed(runId: string, outputJson?: string): void;
   fail(runId: string, options?: { reason?: string; retryable?: boolean }): void;
   giveBack(runId: string, reason?: 'STALE_LABELS' | 'NOT_READY'): void;
+  reportInvalid(runId: string, stepName?: string): void;
   upsert(patch: Record<string, LabelValue | null>): ResultOf<'upsert_labels'>;
   slots(slots: number): void;
   close(): void;
@@ -241,6 +245,7 @@ export function definitionOf(options: Partial<StepDefinition> = {}): StepDefinit
     progressTimeoutMs: null,
     reconnectGraceMs: null,
     device: null,
+    maxInvalidReports: MAX_INVALID_REPORTS_DEFAULT,
     ...options,
     retry: { ...RETRY_DEFAULT, ...options.retry },
   };
@@ -285,6 +290,8 @@ export function draftOf(runId: string, options: RunOptions = {}): RunDraft {
     requestId: options.requestId ?? '',
     requestDigest: options.requestDigest ?? '',
     known: options.known ?? null,
+    contentHash: options.contentHash ?? '',
+    storedSuccess: options.storedSuccess ?? null,
   };
 }
 
@@ -329,6 +336,8 @@ function openClient(yard: Yard, connection: number, options: HelloOptions): Clie
       yard.take({ kind: 'fail_step', ...of(runId), failure });
     },
     giveBack: (runId, reason = 'NOT_READY') => yard.take({ kind: 'return_step', ...of(runId), reason, detail: '' }),
+    reportInvalid: (runId, stepName = '') =>
+      yard.take({ kind: 'report_input_invalid', ...of(runId), stepName, reason: 'not an archive' }),
     upsert: (patch) => yard.take({ kind: 'upsert_labels', connection, patch: patchOf(patch) }),
     slots: (slots) => yard.take({ kind: 'change_slots', connection, slots }),
     close: () => yard.take({ kind: 'close_session', connection, reason: 'CLOSED' }),

@@ -2,27 +2,24 @@
 import type { LabelPatch } from '../../src/domain/labels.ts';
 import type { Priority } from '../../src/domain/priority.ts';
 import { isRefusal } from '../../src/domain/refusal.ts';
+import { RETRY_DEFAULT } from '../../src/domain/retry.ts';
+import type { RunState } from '../../src/domain/run.ts';
 import type { Command, CommandOf, OpenSession } from '../../src/engine/commands.ts';
-import type { EngineState } from '../../src/engine/state.ts';
-import { createYard, draftOf, type Yard } from './engine.ts';
+import { createYard, definitionOf, draftOf, type Yard } from './engine.ts';
 import {
   type Draft,
   EVENT_TIMES,
   type Event,
   type FactKind,
+  type FlowDraft,
   isFact,
   namespaceOf,
   WORKER_NAMES,
+  WORKFLOW_NAMES,
 } from './engine_events.ts';
-import type { RunOrder } from './engine_wishes.ts';
-import { Oracle, type OracleStep, type OracleWorker } from './oracle.ts';
-
-export interface Picture {
-  readonly held: string[];
-  readonly waiting: string[];
-  readonly states: string[];
-  readonly slots: string[];
-}
+import type { RunOrder, StepOrder } from './engine_wishes.ts';
+import { Oracle } from './oracle.ts';
+import { addressOf, nameOf, type OracleRun, type OracleStep, type OracleWorker } from './oracle_records.ts';
 
 export const DUEL_TIMES = {
   acceptTimeoutMs: EVENT_TIMES.acceptMs,
@@ -31,6 +28,7 @@ export const DUEL_TIMES = {
   cancelCloseMs: EVENT_TIMES.cancelCloseMs,
   reofferPauseMs: EVENT_TIMES.pauseMs,
   reofferPauseMsMax: EVENT_TIMES.pauseMsMax,
+  endedInMemoryMs: EVENT_TIMES.endedInMemoryMs,
 };
 
 export class Duel {
@@ -47,6 +45,7 @@ export class Duel {
   readonly #assignmentIds = new Map<string, string>();
   readonly #connections = new Map<OracleWorker, number>();
   readonly #secrets = new Map<OracleWorker, string>();
+  readonly #flows = new Map<string, FlowDraft>();
   #lastRun = 0;
   #lastConnection = 0;
 
@@ -85,9 +84,8 @@ export class Duel {
   #settle(): void {
     this.oracle.place(this.yard.nowMs);
     this.#look(this);
-    for (const step of this.oracle.steps) {
-      if (step.holder !== null)
-        this.#assignmentIds.set(this.oracle.nameOf(step), this.yard.assignmentId(step.order.id));
+    for (const step of this.oracle.steps()) {
+      if (step.holder !== null) this.#assignmentIds.set(nameOf(step), this.yard.assignmentId(addressOf(step)));
     }
   }
 
@@ -135,7 +133,7 @@ export class Duel {
 
   #resume(worker: OracleWorker, forgets: number): void {
     // Each bit makes the process forget one of the assignments it held.
-    const all = [...this.oracle.held(worker).map((step) => this.oracle.nameOf(step)), ...worker.reserved];
+    const all = [...this.oracle.held(worker).map((step) => nameOf(step)), ...worker.reserved];
     const named = new Set(all.filter((_name, index) => ((forgets >> (index % 3)) & 1) === 0));
     const heldAssignmentIds = [...named].map((name) => this.#assignmentIds.get(name) as string);
     const { name, namespace, actions, slots } = worker;
@@ -150,15 +148,17 @@ export class Duel {
     this.#connections.set(worker, connection);
   }
 
+  /** The engine's id of the worker. */
+  #idOf(worker: OracleWorker | undefined): string {
+    return this.yard.engine.state.workersByName.get(`${worker?.namespace}\n${worker?.name}`)?.workerId ?? '';
+  }
+
   #aboutWorker(event: Extract<Event, { which: number }>): void {
     const connected = this.oracle.workers.filter((worker) => worker.connected);
     const any = pick(this.oracle.workers, event.which);
     const live = pick(connected, event.which);
     const connection = live === undefined ? 0 : (this.#connections.get(live) as number);
-    const named = () => ({
-      namespace: any?.namespace ?? '',
-      workerId: this.yard.engine.state.workersByName.get(`${any?.namespace}\n${any?.name}`)?.workerId ?? '',
-    });
+    const named = () => ({ namespace: any?.namespace ?? '', workerId: this.#idOf(any) });
     if (event.kind === 'resume') {
       const worker = pick(
         this.oracle.workers.filter((one) => one.process),
@@ -194,7 +194,7 @@ export class Duel {
   #fact(kind: FactKind, step: OracleStep, worker: OracleWorker): void {
     const about = {
       connection: this.#connections.get(worker) as number,
-      assignmentId: this.yard.assignmentId(step.order.id),
+      assignmentId: this.yard.assignmentId(addressOf(step)),
     };
     const running = step.state === 'RUNNING';
     const expected = running ? 'taken' : 'refused';
@@ -207,13 +207,13 @@ export class Duel {
       this.oracle.accept(step, this.yard.nowMs);
       this.#settle();
       this.#engine({ kind: 'succeed_step', ...about, outputJson: '1' });
-      this.oracle.succeed(step);
+      this.oracle.succeed(step, this.yard.nowMs);
     } else if (kind === 'return') {
       this.#engine({ kind: 'return_step', ...about, reason: 'NOT_READY', detail: '' });
       this.oracle.giveBack(step, this.yard.nowMs);
     } else if (kind === 'succeed') {
       this.#engine({ kind: 'succeed_step', ...about, outputJson: '1' }, expected);
-      if (running) this.oracle.succeed(step);
+      if (running) this.oracle.succeed(step, this.yard.nowMs);
     } else if (kind === 'fail') {
       this.#engine(
         {
@@ -228,7 +228,7 @@ export class Duel {
       this.#engine({ kind: 'progress_step', ...about, progress: { text: '', phase: '', fraction: null } }, expected);
     } else if (kind === 'confirm_cancel') {
       this.#engine({ kind: 'confirm_cancel', ...about }, step.cancelled ? 'taken' : 'refused');
-      if (step.cancelled) this.oracle.confirmCancel(step);
+      if (step.cancelled) this.oracle.confirmCancel(step, this.yard.nowMs);
     }
   }
 
@@ -241,7 +241,7 @@ export class Duel {
     if (worker === undefined) return;
     const names = worker.reserved.size > 0 ? [...worker.reserved] : [...this.#assignmentIds.keys()];
     const name = pick(names, event.about);
-    if (name === undefined || this.oracle.held(worker).some((step) => this.oracle.nameOf(step) === name)) return;
+    if (name === undefined || this.oracle.held(worker).some((step) => nameOf(step) === name)) return;
     const about = {
       connection: this.#connections.get(worker) as number,
       assignmentId: this.#assignmentIds.get(name) as string,
@@ -254,13 +254,104 @@ export class Duel {
     if (kind !== 'accept_step') this.oracle.overAtLast(worker, name);
   }
 
-  #submit(drafts: readonly Draft[]): void {
-    const orders = drafts.map((draft): RunOrder => {
-      this.#lastRun += 1;
-      return { ...draft, id: `run-${this.#lastRun}` };
+  #put(event: Extract<Event, { kind: 'workflow' }>): void {
+    const name = pick(WORKFLOW_NAMES, event.which) as string;
+    const { steps, sticky } = event.flow;
+    this.#engine({
+      kind: 'put_workflow',
+      namespace: 'default',
+      name,
+      steps: steps.map((step) => ({ ...definition(step), name: step.name, needs: step.needs, runsOn: step.runsOn })),
+      sticky,
+      source: '[]',
     });
-    this.#engine({ kind: 'schedule_runs', runs: orders.map(runOf) });
-    for (const order of orders) this.oracle.submit(order, this.yard.nowMs);
+    this.#flows.set(name, event.flow);
+  }
+
+  #submit(drafts: readonly Draft[]): void {
+    const known = [...this.oracle.runs];
+    const all = drafts.map((draft) => this.#completed(draft, known));
+    this.#engine({ kind: 'schedule_runs', runs: all.map((one) => this.#draftOf(one)) });
+    for (const { order, pin, dependsOn } of all) this.oracle.submit(order, pin, dependsOn, this.yard.nowMs);
+  }
+
+  /** What the draft comes to: its workflow's steps, the worker and the runs that it names. */
+  #completed(draft: Draft, known: readonly OracleRun[]): Submission {
+    this.#lastRun += 1;
+    const { namespace, wishes, priority, key } = draft;
+    const [name, flow] = (namespace === 'default' && draft.workflow !== null
+      ? pick([...this.#flows], draft.workflow)
+      : undefined) ?? [null, null];
+    const steps = flow?.steps ?? [{ ...draft.step, name: 'step', needs: [], runsOn: [] }];
+    // A step without a workflow has no runs_on of its own.
+    const runsOn = flow === null ? union(draft.runsOn, draft.step.runsOn) : [...draft.runsOn];
+    const sticky = draft.sticky ?? flow?.sticky ?? 'NONE';
+    const order = { id: `run-${this.#lastRun}`, namespace, steps, runsOn, wishes, priority, key, sticky };
+    const near = this.oracle.workers.filter((worker) => worker.namespace === namespace);
+    const pin = draft.pin === null ? null : (pick(near, draft.pin) ?? null);
+    const earlier = known.filter((run) => run.order.namespace === namespace).reverse();
+    const dependsOn = new Set(draft.dependsOn.flatMap((back) => earlier[back] ?? []));
+    return { order, name, sticky: draft.sticky, pin, dependsOn: [...dependsOn] };
+  }
+
+  #draftOf({ order, name, sticky, pin, dependsOn }: Submission) {
+    const [only] = order.steps as readonly [StepOrder];
+    const { desired, retry, ...step } = definition(only);
+    return draftOf(order.id, {
+      namespace: order.namespace,
+      priority: order.priority as Priority,
+      desired: [...order.wishes],
+      ...(name === null ? { ...step, stepDesired: [...desired], retry } : { workflow: name }),
+      runsOn: [...order.runsOn],
+      ...(sticky === null ? {} : { sticky }),
+      pinToWorkerId: pin === null ? '' : this.#idOf(pin),
+      ...(order.key === null ? {} : { concurrency: order.key }),
+      dependsOn: dependsOn.map((run) => run.order.id),
+      storedDependencies: Object.fromEntries(this.#storedStates(dependsOn)),
+    });
+  }
+
+  #storedStates(runs: readonly OracleRun[]): ReadonlyMap<string, RunState> {
+    return new Map(runs.map(({ order }) => [order.id, this.yard.store.runs.get(order.id)?.state as RunState]));
+  }
+
+  #cancel(event: Extract<Event, { kind: 'cancel' }>): void {
+    const live = this.oracle.runs.filter((run) => !run.ended);
+    const run = pick(live, event.which);
+    if (run === undefined) return;
+    const { namespace, id: runId } = run.order;
+    const only = event.step === null ? null : (pick(run.steps, event.step) ?? null);
+    const stepName = only?.order.name ?? '';
+    this.#engine({ kind: 'cancel_run', namespace, runId, mode: 'ANY', reason: '', stepName });
+    this.oracle.cancel(run, only, this.yard.nowMs);
+  }
+
+  #retry(event: Extract<Event, { kind: 'retry' }>): void {
+    // Most of the time one that may be.
+    const good = this.oracle.runs.filter((one) => this.oracle.mayRetry(one));
+    const run = pick(event.which % 5 === 0 ? this.oracle.runs : good.slice(-5), event.which);
+    if (run === undefined) return;
+    const { namespace, id: runId } = run.order;
+    const { keepPin } = event;
+    const stored = this.yard.engine.state.runs.has(runId) ? null : this.yard.store.readRun(runId);
+    const may = this.oracle.mayRetry(run);
+    this.#engine(
+      { kind: 'retry_run', namespace, runId, keepPin, stored, storedDependencies: this.#storedStates(run.dependsOn) },
+      may ? 'taken' : 'refused',
+    );
+    if (may) this.oracle.retry(run, keepPin, this.yard.nowMs);
+  }
+
+  #edit(event: Extract<Event, { kind: 'edit' }>): void {
+    const live = this.oracle.runs.filter((one) => !one.ended);
+    const good = live.filter((one) => this.oracle.mayEdit(one));
+    const run = pick(event.which % 5 === 0 ? live : good, event.which);
+    if (run === undefined) return;
+    const { namespace, id: runId } = run.order;
+    const priority = event.priority as Priority | null;
+    const may = this.oracle.mayEdit(run);
+    this.#engine({ kind: 'update_run', namespace, runId, priority, runsOn: event.runsOn }, may ? 'taken' : 'refused');
+    if (may) this.oracle.edit(run, priority, event.runsOn);
   }
 
   /** One event, to both; then both are looked at. */
@@ -278,25 +369,13 @@ export class Duel {
         scheduleTimeoutMs: null,
       });
       this.oracle.setStrict('default', event.strict);
-    } else if (event.kind === 'cancel') {
+    } else if (event.kind === 'workflow') this.#put(event);
+    else if (event.kind === 'cancel') this.#cancel(event);
+    else if (event.kind === 'retry') this.#retry(event);
+    else if (event.kind === 'edit') this.#edit(event);
+    else if (isFact(event.kind)) {
       const step = pick(
-        this.oracle.steps.filter((one) => !this.oracle.ended(one)),
-        event.which,
-      );
-      if (step) {
-        this.#engine({
-          kind: 'cancel_run',
-          namespace: step.order.namespace,
-          runId: step.order.id,
-          mode: 'ANY',
-          reason: '',
-          stepName: '',
-        });
-        this.oracle.cancel(step, this.yard.nowMs);
-      }
-    } else if (isFact(event.kind)) {
-      const step = pick(
-        this.oracle.steps.filter((one) => one.holder?.connected),
+        this.oracle.steps().filter((one) => one.holder?.connected),
         event.which,
       );
       if (step?.holder) this.#fact(event.kind, step, step.holder);
@@ -305,68 +384,31 @@ export class Duel {
   }
 }
 
-function runOf(order: RunOrder) {
-  const { id, namespace, action, runsOn, wishes, scheduleMs, executionMs, attemptsMax, backoffMs, lossesMax } = order;
-  return draftOf(id, {
-    namespace,
+interface Submission {
+  readonly order: RunOrder;
+  /** Of the workflow. */
+  readonly name: string | null;
+  /** As it was asked for; null: the workflow's. */
+  readonly sticky: Draft['sticky'];
+  readonly pin: OracleWorker | null;
+  readonly dependsOn: readonly OracleRun[];
+}
+
+function definition(order: StepOrder) {
+  const { action, wishes, scheduleMs, executionMs, attemptsMax, backoffMs, lossesMax } = order;
+  return definitionOf({
     action,
-    runsOn: [...runsOn],
-    // Half of them as the run's, half as the step's own: together they are asked for.
-    desired: wishes.slice(0, 1),
-    stepDesired: wishes.slice(1),
-    priority: order.priority as Priority,
+    desired: [...wishes],
     scheduleTimeoutMs: scheduleMs,
     executionTimeoutMs: executionMs,
-    retry: { attemptsMax, initialBackoffMs: backoffMs, workerLossesMax: lossesMax },
+    retry: { ...RETRY_DEFAULT, attemptsMax, initialBackoffMs: backoffMs, workerLossesMax: lossesMax },
   });
+}
+
+function union(a: readonly string[], b: readonly string[]): string[] {
+  return [...new Set([...a, ...b])].sort();
 }
 
 function pick<T>(list: readonly T[], which: number): T | undefined {
   return list[which % list.length];
-}
-
-/** What the oracle thinks: who holds what, what waits in which order, the state of every live step, the slots in use. */
-export function pictureOfOracle(oracle: Oracle): Picture {
-  const live = oracle.steps.filter((step) => !oracle.ended(step));
-  return {
-    held: live.flatMap((step) => (step.holder === null ? [] : [`${step.order.id} ${step.holder.name}`])).sort(),
-    waiting: oracle.waiting().map((step) => step.order.id),
-    states: live.map((step) => `${step.order.id} ${step.state} failures ${step.failures} losses ${step.losses}`).sort(),
-    slots: oracle.workers.map((worker) => `${worker.name} ${oracle.used(worker)}/${worker.slots}`).sort(),
-  };
-}
-
-/** The same of the engine. `order` is the oracle's: the engine's queues have to be parts of it. */
-export function pictureOfEngine(state: EngineState, order: readonly string[]): Picture {
-  const live = [...state.runs.values()].flatMap((run) => run.steps).filter((step) => step.endMs === null);
-  const rank = new Map(order.map((id, index) => [id, index]));
-  const queues = [...state.demands.values()].map((demand) => [...demand.queue].map((step) => step.run.runId));
-  return {
-    held: live
-      .flatMap((step) => (step.assignment === null ? [] : [`${step.run.runId} ${step.assignment.worker.name}`]))
-      .sort(),
-    waiting: merged(queues, rank),
-    states: live
-      .map((step) => `${step.run.runId} ${step.state} failures ${step.failures} losses ${step.losses}`)
-      .sort(),
-    slots: [...state.workers.values()].map((worker) => `${worker.name} ${worker.slotsUsed}/${worker.slots}`).sort(),
-  };
-}
-
-/** The queues as one, each kept in its own order: only if all of them agree with `rank` is the result in its order. */
-function merged(queues: readonly string[][], rank: ReadonlyMap<string, number>): string[] {
-  const rest = queues.map((queue) => [...queue]);
-  const all: string[] = [];
-  for (;;) {
-    let next: string[] | undefined;
-    for (const queue of rest) {
-      if (
-        queue.length > 0 &&
-        (next === undefined || (rank.get(queue[0] as string) ?? 0) < (rank.get(next[0] as string) ?? 0))
-      )
-        next = queue;
-    }
-    if (next === undefined) return all;
-    all.push(next.shift() as string);
-  }
 }

@@ -1,11 +1,38 @@
 /** What may happen to a plane, as random data. Numbers choose among what is there when the event comes. */
 import fc from 'fast-check';
-import type { RunOrder, Value, Wish } from './engine_wishes.ts';
+import type { RunOrder, StepOrder, StickyOrder, Value, Wish } from './engine_wishes.ts';
 
-export type Draft = Omit<RunOrder, 'id'>;
+export type StepDraft = Omit<StepOrder, 'name' | 'needs'>;
+
+/** A run to be; what it names is chosen when it comes. */
+export interface Draft extends Pick<RunOrder, 'namespace' | 'runsOn' | 'wishes' | 'priority' | 'key'> {
+  /** null: a single step, `step`. */
+  readonly workflow: number | null;
+  readonly step: StepDraft;
+  /** null: the workflow's. */
+  readonly sticky: StickyOrder | null;
+  /** null: not pinned at submission. */
+  readonly pin: number | null;
+  /** How far back the runs are that it depends on. */
+  readonly dependsOn: readonly number[];
+}
+
+export interface FlowDraft {
+  readonly steps: readonly StepOrder[];
+  readonly sticky: StickyOrder;
+}
 
 export type Event =
   | { readonly kind: 'submit'; readonly runs: readonly Draft[] }
+  | { readonly kind: 'workflow'; readonly which: number; readonly flow: FlowDraft }
+  | { readonly kind: 'cancel'; readonly which: number; readonly step: number | null }
+  | { readonly kind: 'retry'; readonly which: number; readonly keepPin: boolean }
+  | {
+      readonly kind: 'edit';
+      readonly which: number;
+      readonly priority: number | null;
+      readonly runsOn: readonly string[] | null;
+    }
   | {
       readonly kind: 'hello';
       readonly name: number;
@@ -21,7 +48,7 @@ export type Event =
   | { readonly kind: 'pass'; readonly byMs: number }
   | { readonly kind: 'late'; readonly which: number; readonly about: number; readonly fact: number }
   | {
-      readonly kind: 'disconnect' | 'goodbye' | 'remove' | 'drain' | 'undrain' | 'cancel' | FactKind;
+      readonly kind: 'disconnect' | 'goodbye' | 'remove' | 'drain' | 'undrain' | FactKind;
       readonly which: number;
     };
 
@@ -32,6 +59,7 @@ export function isFact(kind: Event['kind']): kind is FactKind {
   return FACTS.some((fact) => fact === kind);
 }
 
+export const WORKFLOW_NAMES = ['ship', 'train', 'sweep'];
 export const WORKER_NAMES = ['alpha', 'beta', 'gamma', 'delta', 'foreigner'];
 export const namespaceOf = (name: string) => (name === 'foreigner' ? 'other' : 'default');
 
@@ -43,6 +71,8 @@ export const EVENT_TIMES = {
   cancelCloseMs: 3_000 + 1 / 64,
   pauseMs: 1_000 + 1 / 1024,
   pauseMsMax: 5_000 + 1 / 4,
+  /** Short: runs are to be retried from memory and from the store. */
+  endedInMemoryMs: 10_000,
 };
 const SCHEDULE_MS = [0, 0, 2_000 + 1 / 2048, 20_000 + 1 / 2048];
 const EXECUTION_MS = [null, null, 5_000 + 1 / 4096];
@@ -96,22 +126,85 @@ const dilemma: fc.Arbitrary<Wish[]> = fc
 
 const actions = fc.constantFrom(['build'], ['train'], ['build', 'train'], ['build', 'train', 'paint']);
 
-const draft: fc.Arbitrary<Draft> = fc.record({
-  namespace: fc.constantFrom(...Array(9).fill('default'), 'other'),
-  action: fc.constantFrom('build', 'build', 'train', 'paint'),
-  runsOn: fc.constantFrom<string[]>([], [], [], ['gpu'], ['a100', 'gpu'], ['cpu']),
-  wishes: fc.oneof(
-    { weight: 2, arbitrary: fc.constant([]) },
-    { weight: 3, arbitrary: fc.array(wish, { minLength: 1, maxLength: 3 }) },
-    { weight: 2, arbitrary: dilemma },
-  ),
-  priority: fc.constantFrom(1, 2, 2, 3, 4),
+const runsOn = fc.constantFrom<string[]>([], [], [], [], ['gpu'], ['gpu'], ['a100', 'gpu'], ['cpu']);
+
+const asked = fc.oneof(
+  { weight: 2, arbitrary: fc.constant([]) },
+  { weight: 3, arbitrary: fc.array(wish, { minLength: 1, maxLength: 2 }) },
+  { weight: 2, arbitrary: dilemma },
+);
+
+const LIMITS_OF_A_STEP = {
   scheduleMs: fc.constantFrom(...SCHEDULE_MS),
   executionMs: fc.constantFrom(...EXECUTION_MS),
-  attemptsMax: fc.constantFrom(1, 3),
+  attemptsMax: fc.constantFrom(1, 2, 3),
   backoffMs: fc.constantFrom(...BACKOFF_MS),
   lossesMax: fc.constantFrom(-1, 0, 1),
+};
+
+const step: fc.Arbitrary<StepDraft> = fc.record({
+  action: fc.constantFrom('build', 'build', 'build', 'train', 'train', 'paint'),
+  runsOn,
+  wishes: asked,
+  ...LIMITS_OF_A_STEP,
 });
+
+// Steps of a workflow ask for less, or hardly any would get to its end.
+const flowStep = fc.record({
+  action: fc.constantFrom('build', 'build', 'build', 'train'),
+  runsOn: fc.constantFrom<string[]>([], [], [], [], [], ['gpu']),
+  wishes: fc.oneof(
+    { weight: 4, arbitrary: fc.constant([]) },
+    { weight: 1, arbitrary: fc.array(wish, { maxLength: 1 }) },
+  ),
+  ...LIMITS_OF_A_STEP,
+});
+
+const sticky = fc.constantFrom<StickyOrder>('NONE', 'SOFT', 'SOFT', 'HARD', 'HARD');
+const STEP_NAMES = ['one', 'two', 'three', 'four', 'five'];
+
+/** A step needs earlier ones, by the bits of a number; the definitions may come in the opposite order. */
+const flow: fc.Arbitrary<FlowDraft> = fc
+  .record({
+    steps: fc.array(fc.tuple(flowStep, fc.nat({ max: 15 })), { minLength: 2, maxLength: 5 }),
+    isReversed: fc.boolean(),
+    sticky,
+  })
+  .map(({ steps, isReversed, ...rest }) => {
+    const named = steps.map(([what, bits], place) => ({
+      ...what,
+      name: STEP_NAMES[place] as string,
+      needs: STEP_NAMES.slice(0, place).filter((_name, earlier) => ((bits >> earlier) & 1) === 1),
+    }));
+    return { ...rest, steps: isReversed ? named.reverse() : named };
+  });
+
+const draft: fc.Arbitrary<Draft> = fc.record({
+  namespace: fc.constantFrom(...Array(9).fill('default'), 'other'),
+  workflow: fc.oneof(fc.constant(null), fc.nat()),
+  step,
+  runsOn,
+  wishes: fc.oneof(
+    { weight: 3, arbitrary: fc.constant([]) },
+    { weight: 1, arbitrary: fc.array(wish, { maxLength: 1 }) },
+  ),
+  priority: fc.constantFrom(1, 2, 2, 3, 4),
+  sticky: fc.oneof(fc.constant(null), sticky),
+  pin: fc.oneof({ weight: 3, arbitrary: fc.constant(null) }, { weight: 1, arbitrary: fc.nat() }),
+  key: fc.oneof(
+    { weight: 1, arbitrary: fc.constant(null) },
+    {
+      weight: 1,
+      arbitrary: fc.record({ key: fc.constantFrom('data', 'disk'), limit: fc.constantFrom(1, 1, 2) }),
+    },
+  ),
+  dependsOn: fc.oneof(
+    { weight: 4, arbitrary: fc.constant([]) },
+    { weight: 1, arbitrary: fc.array(fc.nat({ max: 2 }), { minLength: 1, maxLength: 2 }) },
+  ),
+});
+
+const workflow: fc.Arbitrary<Event> = fc.record({ kind: fc.constant('workflow' as const), which: fc.nat(), flow });
 
 const hello: fc.Arbitrary<Event> = fc.record({
   kind: fc.constant('hello' as const),
@@ -122,7 +215,7 @@ const hello: fc.Arbitrary<Event> = fc.record({
   slots: fc.constantFrom(1, 1, 2, 3),
 });
 
-const about = (kind: Exclude<Event, { kind: 'submit' | 'hello' | 'mode' | 'pass' }>['kind']) =>
+const about = (kind: 'disconnect' | 'goodbye' | 'remove' | 'drain' | 'undrain' | FactKind) =>
   fc.record({ kind: fc.constant(kind), which: fc.nat() }) as fc.Arbitrary<Event>;
 
 const event: fc.Arbitrary<Event> = fc.oneof(
@@ -130,10 +223,24 @@ const event: fc.Arbitrary<Event> = fc.oneof(
     weight: 18,
     arbitrary: fc.record({
       kind: fc.constant('submit' as const),
-      runs: fc.array(draft, { minLength: 1, maxLength: 4 }),
+      runs: fc.array(draft, { minLength: 1, maxLength: 3 }),
     }),
   },
   { weight: 3, arbitrary: hello },
+  { weight: 1, arbitrary: workflow },
+  {
+    weight: 5,
+    arbitrary: fc.record({ kind: fc.constant('retry' as const), which: fc.nat(), keepPin: fc.boolean() }),
+  },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      kind: fc.constant('edit' as const),
+      which: fc.nat(),
+      priority: fc.oneof(fc.constant(null), fc.constantFrom(1, 2, 3, 4)),
+      runsOn: fc.oneof(fc.constant(null), runsOn),
+    }),
+  },
   {
     weight: 2,
     arbitrary: fc.record({ kind: fc.constant('resume' as const), which: fc.nat(), forgets: fc.nat({ max: 7 }) }),
@@ -173,7 +280,14 @@ const event: fc.Arbitrary<Event> = fc.oneof(
   { weight: 16, arbitrary: about('finish') },
   { weight: 3, arbitrary: about('succeed') },
   { weight: 3, arbitrary: about('fail') },
-  { weight: 2, arbitrary: about('cancel') },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      kind: fc.constant('cancel' as const),
+      which: fc.nat(),
+      step: fc.oneof(fc.constant(null), fc.nat()),
+    }),
+  },
   { weight: 1, arbitrary: about('confirm_cancel') },
   { weight: 1, arbitrary: about('progress') },
   { weight: 2, arbitrary: about('disconnect') },
@@ -183,10 +297,11 @@ const event: fc.Arbitrary<Event> = fc.oneof(
   { weight: 2, arbitrary: about('undrain') },
 );
 
-/** A life of a plane: a few workers first, then anything. */
+/** A life of a plane: a few workers and workflows first, then anything. */
 export function eventsOf(count: number): fc.Arbitrary<Event[]> {
-  const fleet = fc.array(hello, { minLength: 3, maxLength: 6 });
+  const fleet = fc.array(hello, { minLength: 3, maxLength: 5 });
+  const flows = fc.array(workflow, { minLength: 2, maxLength: 3 });
   return fc
-    .tuple(fleet, fc.array(event, { minLength: count, maxLength: count }))
-    .map(([first, then]) => [...first, ...then]);
+    .tuple(fleet, flows, fc.array(event, { minLength: count, maxLength: count }))
+    .map(([first, then, last]) => [...first, ...then, ...last]);
 }

@@ -1,11 +1,17 @@
 /** A store that keeps final images only, as the real one does: what it holds is all that recovery gets to see. */
 
-import type { StoredRun } from '../../src/engine/commands.ts';
+import { equalTarget } from '../../src/domain/equal.ts';
+import type { StoredRun, StoredSuccess } from '../../src/engine/commands.ts';
+import { NO_ROWS } from '../../src/engine/engine.ts';
 import {
+  leaderboardRow,
   namespaceRow,
   runInsertRow,
+  runTotalsRow,
   runUpdateRow,
   stepInsertRow,
+  stepOutputRow,
+  stepTotalsRow,
   stepUpdateRow,
   workerRow,
   workflowNameRow,
@@ -16,8 +22,10 @@ import type {
   LiveRunRow,
   LiveStepRow,
   NamespaceRow,
+  ResultRow,
   RunInsertRow,
   StepInsertRow,
+  StepOutputRow,
   WorkerRow,
   WorkflowNameRow,
   WorkflowRow,
@@ -37,14 +45,26 @@ export interface FakeStore {
   /** By `nameKey`. */
   readonly workflowNames: ReadonlyMap<string, WorkflowNameRow>;
   readonly attempts: readonly AttemptRow[];
+  /** Those after the first of a step. */
+  readonly stepOutputs: readonly StepOutputRow[];
   write(changes: readonly Change[]): void;
   /** What recovery reads: through JSON, so that nothing is shared with the engine that wrote it. */
   liveRows(): LiveRows;
+  /** Successes that equal runs are answered with. */
+  readonly results: ReadonlyMap<string, ResultRow>;
+  /** As it is looked up for a run; version null: the newest. */
+  findSuccess(contentHash: string, target: string, version: number | null): StoredSuccess | null;
   /** One run as a retry reads it, ended or not. */
   readRun(runId: string): StoredRun;
 }
 
-const NO_ROWS: LiveRows = { namespaces: [], workers: [], runs: [], steps: [], workflows: [], workflowNames: [] };
+function totalsKey({ namespace, workflow, action = '' }: { namespace: string; workflow: string; action?: string }) {
+  return nameKey(nameKey(namespace, workflow), action);
+}
+
+function resultKey({ namespace, content_hash, target, version }: ResultRow): string {
+  return JSON.stringify([namespace, content_hash, target, version]);
+}
 
 function stepKey(runId: string, name: string): string {
   return `${runId}\n${name}`;
@@ -59,6 +79,26 @@ export function createFakeStore(rows: LiveRows = NO_ROWS): FakeStore {
   const workflows: WorkflowRow[] = [...rows.workflows];
   const workflowNames = new Map(rows.workflowNames.map((row) => [nameKey(row.namespace, row.name), row]));
   const attempts: AttemptRow[] = [];
+  const stepOutputs: StepOutputRow[] = [];
+  const stepTotals = new Map(rows.stepTotals.map((row) => [totalsKey(row), row]));
+  const runTotals = new Map(rows.runTotals.map((row) => [totalsKey(row), row]));
+  const leaderboard = new Map(rows.leaderboard.map((row) => [nameKey(row.namespace, row.nickname), row]));
+
+  const results = new Map(rows.results.map((row) => [resultKey(row), row]));
+
+  function purge({ namespace, contentHash }: ChangeOf<'results_purge'>): void {
+    for (const [key, row] of results) {
+      if (row.namespace === namespace && (contentHash ?? row.content_hash) === row.content_hash) results.delete(key);
+    }
+  }
+
+  function findSuccess(contentHash: string, target: string, version: number | null): StoredSuccess | null {
+    const found = [...results.values()]
+      .filter((row) => row.content_hash === contentHash && row.target === target)
+      .filter((row) => version === null || row.version === version)
+      .sort((a, b) => b.version - a.version)[0];
+    return found === undefined ? null : { runId: found.run_id, version: found.version };
+  }
 
   function writeRun({ run, insert, outputJson }: ChangeOf<'runs'>): void {
     const stored = runs.get(run.runId);
@@ -81,6 +121,12 @@ export function createFakeStore(rows: LiveRows = NO_ROWS): FakeStore {
     }
   }
 
+  function retire(runId: string): void {
+    runs.delete(runId);
+    for (const [key, row] of steps) if (row.run_id === runId) steps.delete(key);
+    for (const [key, row] of results) if (row.run_id === runId) results.delete(key);
+  }
+
   function writeChange(change: Change): void {
     if (change.table === 'runs') writeRun(change);
     else if (change.table === 'steps') writeStep(change);
@@ -89,6 +135,14 @@ export function createFakeStore(rows: LiveRows = NO_ROWS): FakeStore {
     else if (change.table === 'namespaces') namespaces.set(change.namespace.name, namespaceRow(change.namespace));
     else if (change.table === 'workflow_names')
       workflowNames.set(nameKey(change.name.namespace, change.name.name), workflowNameRow(change.name));
+    else if (change.table === 'step_outputs') stepOutputs.push(stepOutputRow(change));
+    else if (change.table === 'step_totals') stepTotals.set(totalsKey(change.totals), stepTotalsRow(change.totals));
+    else if (change.table === 'run_totals') runTotals.set(totalsKey(change.totals), runTotalsRow(change.totals));
+    else if (change.table === 'leaderboard')
+      leaderboard.set(nameKey(change.line.namespace, change.line.nickname), leaderboardRow(change.line));
+    else if (change.table === 'retired') retire(change.runId);
+    else if (change.table === 'results') results.set(resultKey(change.result), change.result);
+    else if (change.table === 'results_purge') purge(change);
     else if (change.deleted) workers.delete(change.worker.workerId);
     else workers.set(change.worker.workerId, workerRow(change.worker));
   }
@@ -100,6 +154,9 @@ export function createFakeStore(rows: LiveRows = NO_ROWS): FakeStore {
     workflows,
     workflowNames,
     attempts,
+    stepOutputs,
+    results,
+    findSuccess,
     write(changes) {
       for (const change of changes) writeChange(change);
     },
@@ -116,6 +173,10 @@ export function createFakeStore(rows: LiveRows = NO_ROWS): FakeStore {
         steps: [...steps.values()].filter((step) => liveIds.has(step.run_id)).map(liveStep),
         workflows: workflows.filter(isUsed),
         workflowNames: [...workflowNames.values()],
+        stepTotals: [...stepTotals.values()],
+        runTotals: [...runTotals.values()],
+        leaderboard: [...leaderboard.values()],
+        results: [...results.values()].filter((row) => live.some((run) => run.content_hash === row.content_hash)),
       };
       return JSON.parse(JSON.stringify(read));
     },
@@ -130,6 +191,10 @@ export function createFakeStore(rows: LiveRows = NO_ROWS): FakeStore {
         run: liveRun(run),
         steps: [...steps.values()].filter((step) => step.run_id === runId).map(liveStep),
         workflow: workflow ?? null,
+        success:
+          run.content_hash === null
+            ? null
+            : findSuccess(run.content_hash, equalTarget(name, run.action ?? ''), version),
       };
     },
   };

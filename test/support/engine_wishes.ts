@@ -1,4 +1,4 @@
-/** Desired labels as the naive plane reads them: a comparison of its own, not the one under test. */
+/** What is ordered of the naive plane, and desired labels as it reads them: a comparison of its own, not the one under test. */
 
 export type Value = string | number;
 
@@ -19,18 +19,33 @@ export interface Wish {
   readonly weight: number;
 }
 
-export interface RunOrder {
-  readonly id: string;
-  readonly namespace: string;
+export type StickyOrder = 'NONE' | 'SOFT' | 'HARD';
+
+export interface StepOrder {
+  readonly name: string;
   readonly action: string;
+  /** Names of other steps of the run. */
+  readonly needs: readonly string[];
   readonly runsOn: readonly string[];
   readonly wishes: readonly Wish[];
-  readonly priority: number;
+  /** 0: for ever. */
   readonly scheduleMs: number;
   readonly executionMs: number | null;
   readonly attemptsMax: number;
   readonly backoffMs: number;
   readonly lossesMax: number;
+}
+
+export interface RunOrder {
+  readonly id: string;
+  readonly namespace: string;
+  readonly steps: readonly StepOrder[];
+  readonly runsOn: readonly string[];
+  readonly wishes: readonly Wish[];
+  readonly priority: number;
+  readonly sticky: StickyOrder;
+  /** At most so many runs of the key at once; null: no key. */
+  readonly key: { readonly key: string; readonly limit: number } | null;
 }
 
 export function wishHolds(labels: ReadonlyMap<string, Value>, wish: Wish): boolean {

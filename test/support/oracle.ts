@@ -4,6 +4,22 @@
  */
 
 import { type RunOrder, type Value, wishHolds } from './engine_wishes.ts';
+import {
+  hasEnded,
+  isLive,
+  NEVER,
+  NO_DEADLINES,
+  nameOf,
+  type OracleRun,
+  type OracleState,
+  type OracleStep,
+  type OracleWorker,
+  pinOf,
+  runStateOf,
+  runsOnOf,
+  UNTRIED,
+  wishesOf,
+} from './oracle_records.ts';
 
 export interface OracleTimes {
   readonly acceptMs: number;
@@ -14,77 +30,14 @@ export interface OracleTimes {
   readonly pauseMsMax: number;
 }
 
-type State =
-  | 'BLOCKED'
-  | 'PENDING'
-  | 'ASSIGNED'
-  | 'RUNNING'
-  | 'SUCCEEDED'
-  | 'FAILED'
-  | 'CRASHED'
-  | 'TIMED_OUT'
-  | 'CANCELLED';
-
-export interface OracleStep {
-  readonly order: RunOrder;
-  readonly sequence: number;
-  state: State;
-  holder: OracleWorker | null;
-  /** Which of the step's assignments this is; the n-th is called `<id>#n`. */
-  assignment: number;
-  failures: number;
-  losses: number;
-  cancelled: boolean;
-  scheduleAt: number;
-  backoffAt: number;
-  acceptAt: number;
-  executionAt: number;
-  cancelAt: number;
-  graceAt: number;
-  /** By worker: how often it gave the step back, in which of its conditions, and until when it is spared. */
-  readonly returns: Map<OracleWorker, { pauseMs: number; untilMs: number; condition: number }>;
-}
-
-export interface OracleWorker {
-  readonly name: string;
-  readonly namespace: string;
-  readonly tags: readonly string[];
-  readonly registered: number;
-  readonly labels: Map<string, Value>;
-  actions: readonly string[];
-  slots: number;
-  connected: boolean;
-  /** A process lives that may come back. */
-  process: boolean;
-  draining: boolean;
-  missedUntil: number;
-  graceAt: number;
-  /** Grows with every change that gives it another chance. */
-  condition: number;
-  lastAssigned: number;
-  /** Places kept for handlers that may still run. */
-  readonly reserved: Set<string>;
-}
-
-const NEVER = Number.POSITIVE_INFINITY;
-const ENDED: readonly State[] = ['SUCCEEDED', 'FAILED', 'CRASHED', 'TIMED_OUT', 'CANCELLED'];
-
-const NO_COUNTS = { assignment: 0, failures: 0, losses: 0 };
-const NO_DEADLINES = {
-  scheduleAt: NEVER,
-  backoffAt: NEVER,
-  acceptAt: NEVER,
-  executionAt: NEVER,
-  cancelAt: NEVER,
-  graceAt: NEVER,
-};
-
 export class Oracle {
-  readonly steps: OracleStep[] = [];
+  readonly runs: OracleRun[] = [];
   readonly workers: OracleWorker[] = [];
   readonly #strict = new Set<string>();
   readonly #times: OracleTimes;
   #sequence = 0;
+  #endSequence = 0;
+  #waits = 0;
   #assignments = 0;
   #registered = 0;
 
@@ -92,40 +45,56 @@ export class Oracle {
     this.#times = times;
   }
 
-  nameOf(step: OracleStep): string {
-    return `${step.order.id}#${step.assignment}`;
+  /** Of the runs that go on. */
+  steps(): OracleStep[] {
+    return this.runs.flatMap((run) => (run.ended ? [] : run.steps));
   }
 
+  /** In the order in which it was given them. */
   held(worker: OracleWorker): OracleStep[] {
-    return this.steps.filter((step) => step.holder === worker);
+    return this.steps()
+      .filter((step) => step.holder === worker)
+      .sort((a, b) => a.assignedAs - b.assignedAs);
   }
 
   used(worker: OracleWorker): number {
     return this.held(worker).length + worker.reserved.size;
   }
 
-  ended(step: OracleStep): boolean {
-    return ENDED.includes(step.state);
+  #inOrder(steps: OracleStep[]): OracleStep[] {
+    return steps.sort((a, b) =>
+      a.run.priority === b.run.priority ? a.sequence - b.sequence : b.run.priority - a.run.priority,
+    );
   }
 
   waiting(): OracleStep[] {
-    return this.steps
-      .filter((step) => step.state === 'PENDING')
-      .sort((a, b) =>
-        a.order.priority === b.order.priority ? a.sequence - b.sequence : b.order.priority - a.order.priority,
-      );
+    return this.#inOrder(this.steps().filter((step) => step.state === 'PENDING'));
+  }
+
+  heldForPlace(): OracleStep[] {
+    return this.#inOrder(this.steps().filter((step) => step.held));
+  }
+
+  /** Whether the run may go on, or begin, as far as its concurrency key is concerned. */
+  #hasPlace(run: OracleRun): boolean {
+    const { key, namespace } = run.order;
+    if (key === null || isLive(run)) return true;
+    const same = (other: OracleRun) => other.order.namespace === namespace && other.order.key?.key === key.key;
+    return this.runs.filter((other) => same(other) && isLive(other)).length < key.limit;
   }
 
   #covers(worker: OracleWorker, step: OracleStep): boolean {
-    return step.order.runsOn.every((tag) => worker.tags.includes(tag));
+    return runsOnOf(step).every((tag) => worker.tags.includes(tag));
   }
 
   mayTake(worker: OracleWorker, step: OracleStep, nowMs: number): boolean {
-    const { order } = step;
-    if (worker.namespace !== order.namespace || !worker.actions.includes(order.action)) return false;
-    const wildcard = worker.tags.length === 0 && !this.#strict.has(order.namespace);
+    const { namespace, sticky } = step.run.order;
+    if (worker.namespace !== namespace || !worker.actions.includes(step.order.action)) return false;
+    const pin = pinOf(step.run);
+    if (sticky === 'HARD' && pin !== null && pin !== worker) return false;
+    const wildcard = worker.tags.length === 0 && !this.#strict.has(namespace);
     if (!this.#covers(worker, step) && !wildcard) return false;
-    if (order.wishes.some((wish) => wish.required && !wishHolds(worker.labels, wish))) return false;
+    if (wishesOf(step).some((wish) => wish.required && !wishHolds(worker.labels, wish))) return false;
     if (!worker.connected || worker.draining || nowMs < worker.missedUntil) return false;
     if (this.used(worker) >= worker.slots) return false;
     const returned = step.returns.get(worker);
@@ -135,9 +104,13 @@ export class Oracle {
   /** Whether `a` is to be preferred to `b`. */
   #better(a: OracleWorker, b: OracleWorker, step: OracleStep): boolean {
     const weights = (worker: OracleWorker) =>
-      step.order.wishes.filter((wish) => !wish.required && wishHolds(worker.labels, wish)).map((wish) => wish.weight);
+      wishesOf(step)
+        .filter((wish) => !wish.required && wishHolds(worker.labels, wish))
+        .map((wish) => wish.weight);
     const highest = (worker: OracleWorker) => (weights(worker).length === 0 ? 0 : Math.max(...weights(worker)));
     const sum = (worker: OracleWorker) => weights(worker).reduce((total, weight) => total + weight, 0);
+    const pin = pinOf(step.run);
+    if (pin === a || pin === b) return pin === a;
     if (highest(a) !== highest(b)) return highest(a) > highest(b);
     if (sum(a) !== sum(b)) return sum(a) > sum(b);
     if (this.#covers(a, step) !== this.#covers(b, step)) return this.#covers(a, step);
@@ -146,47 +119,133 @@ export class Oracle {
     return a.registered < b.registered;
   }
 
-  place(nowMs: number): void {
-    for (const step of this.waiting()) {
-      let best: OracleWorker | null = null;
-      for (const worker of this.workers) {
-        if (this.mayTake(worker, step, nowMs) && (best === null || this.#better(worker, best, step))) best = worker;
-      }
-      if (best === null) continue;
-      step.state = 'ASSIGNED';
-      step.holder = best;
-      step.assignment += 1;
-      this.#assignments += 1;
-      best.lastAssigned = this.#assignments;
-      // The transport takes an assignment as soon as it is made.
-      step.acceptAt = nowMs + this.#times.acceptMs;
+  #best(step: OracleStep, nowMs: number): OracleWorker | null {
+    let best: OracleWorker | null = null;
+    for (const worker of this.workers) {
+      if (this.mayTake(worker, step, nowMs) && (best === null || this.#better(worker, best, step))) best = worker;
     }
+    return best;
+  }
+
+  /** Again and again the first in the queue that somebody may take; a held step stands in it once there is a place. */
+  place(nowMs: number): void {
+    for (;;) {
+      this.#holdThoseWithoutPlace();
+      const released = this.steps().filter((step) => step.held && this.#hasPlace(step.run));
+      const next = this.#inOrder([...this.waiting(), ...released])
+        .map((step) => ({ step, best: this.#best(step, nowMs) }))
+        .find(({ best }) => best !== null);
+      if (next?.best) {
+        if (next.step.held) this.#wait(next.step, nowMs, true);
+        this.#assign(next.step, next.best, nowMs);
+        continue;
+      }
+      // There is a place for whichever is taken first: all of them wait for a worker.
+      for (const step of released) this.#wait(step, nowMs, true);
+      return;
+    }
+  }
+
+  #assign(step: OracleStep, worker: OracleWorker, nowMs: number): void {
+    this.#assignments += 1;
+    step.state = 'ASSIGNED';
+    step.holder = worker;
+    step.assignment += 1;
+    step.assignedAs = worker.lastAssigned = this.#assignments;
+    step.given = { worker, is: 'OPEN' };
+    step.run.assignments.push(step.given);
+    // The transport takes an assignment as soon as it is made.
+    step.acceptAt = nowMs + this.#times.acceptMs;
+  }
+
+  #holdThoseWithoutPlace(): void {
+    for (const step of this.waiting()) if (!this.#hasPlace(step.run)) this.#hold(step);
+  }
+
+  #hold(step: OracleStep): void {
+    step.state = 'BLOCKED';
+    step.held = true;
+    step.scheduleAt = NEVER;
   }
 
   /** The holder has it no more. `keepPlace`: its handler may still run, if its process lives. */
   #release(step: OracleStep, keepPlace: boolean): void {
     const { holder } = step;
-    if (holder !== null && keepPlace && holder.process) holder.reserved.add(this.nameOf(step));
-    step.holder = null;
+    if (holder !== null && keepPlace && holder.process) holder.reserved.add(nameOf(step));
+    if (step.given?.is === 'OPEN') step.given.is = 'VOID';
+    step.holder = step.given = null;
     step.acceptAt = step.executionAt = step.cancelAt = step.graceAt = NEVER;
   }
 
-  #end(step: OracleStep, state: State, keepPlace: boolean): void {
+  #end(step: OracleStep, state: OracleState, keepPlace: boolean, nowMs: number): void {
     this.#release(step, keepPlace);
+    this.#endSequence += 1;
+    step.endSequence = this.#endSequence;
     step.state = state;
+    step.held = false;
     step.scheduleAt = step.backoffAt = NEVER;
+    step.returns.clear();
+    const { run } = step;
+    for (const other of run.steps) {
+      if (hasEnded(other) || !other.order.needs.includes(step.order.name)) continue;
+      if (state !== 'SUCCEEDED') this.#end(other, run.cancelled ? 'CANCELLED' : 'SKIPPED', false, nowMs);
+      else if (this.#mayBegin(other)) this.#ready(other, nowMs);
+    }
+    if (!run.ended && run.steps.every(hasEnded)) this.#endRun(run, nowMs);
+  }
+
+  #endRun(run: OracleRun, nowMs: number): void {
+    run.ended = true;
+    run.waitsFor.clear();
+    const followers = this.runs.filter((other) => other.waitsFor.has(run));
+    for (const other of followers.sort((a, b) => a.waitsSince - b.waitsSince)) {
+      other.waitsFor.delete(run);
+      if (runStateOf(run) !== 'SUCCEEDED') this.#doom(other, nowMs);
+      else this.#beginAll(other, nowMs);
+    }
+  }
+
+  /** What it depends on did not succeed. */
+  #doom(run: OracleRun, nowMs: number): void {
+    run.doomed = true;
+    for (const step of run.steps) if (!hasEnded(step)) this.#end(step, 'SKIPPED', false, nowMs);
+  }
+
+  #mayBegin({ run, order }: OracleStep): boolean {
+    const needs = run.steps.filter((other) => order.needs.includes(other.order.name));
+    return run.waitsFor.size === 0 && needs.every((need) => need.state === 'SUCCEEDED');
+  }
+
+  #beginAll(run: OracleRun, nowMs: number): void {
+    for (const step of run.steps) if (!hasEnded(step) && this.#mayBegin(step)) this.#ready(step, nowMs);
+  }
+
+  /** Nothing it needs is missing any more. */
+  #ready(step: OracleStep, nowMs: number): void {
+    if (step.sequence === 0) {
+      this.#sequence += 1;
+      step.sequence = this.#sequence;
+    }
+    this.#wait(step, nowMs, true);
   }
 
   #wait(step: OracleStep, nowMs: number, freshClock: boolean): void {
+    const pin = pinOf(step.run);
+    if (step.run.order.sticky === 'HARD' && pin?.deleted) {
+      this.#end(step, 'FAILED', false, nowMs);
+      return;
+    }
     step.state = 'PENDING';
+    step.held = false;
     step.backoffAt = NEVER;
-    if (freshClock) step.scheduleAt = step.order.scheduleMs === 0 ? NEVER : nowMs + step.order.scheduleMs;
+    if (!this.#hasPlace(step.run)) this.#hold(step);
+    else if (freshClock) step.scheduleAt = step.order.scheduleMs === 0 ? NEVER : nowMs + step.order.scheduleMs;
   }
 
   /** Back in the queue, no attempt used up. */
   #reopen(step: OracleStep, nowMs: number, keepPlace: boolean): void {
     if (step.cancelled) {
-      this.#end(step, 'CANCELLED', keepPlace);
+      this.#end(step, 'CANCELLED', keepPlace, nowMs);
       return;
     }
     const accepted = step.state === 'RUNNING';
@@ -201,7 +260,7 @@ export class Oracle {
     }
     step.losses += 1;
     if (step.order.lossesMax >= 0 && step.losses > step.order.lossesMax) {
-      this.#end(step, 'CRASHED', keepPlace);
+      this.#end(step, 'CRASHED', keepPlace, nowMs);
       return;
     }
     this.#release(step, keepPlace);
@@ -214,20 +273,23 @@ export class Oracle {
     step.returns.set(worker, { pauseMs, untilMs: nowMs + pauseMs, condition: worker.condition });
   }
 
-  #attemptFailed(step: OracleStep, nowMs: number, keepPlace: boolean, last: State): void {
+  #attemptFailed(step: OracleStep, nowMs: number, keepPlace: boolean, last: OracleState): void {
     step.failures += 1;
-    const again = !step.cancelled && step.failures < step.order.attemptsMax;
-    if (!again) this.#end(step, last, keepPlace);
-    else this.#release(step, keepPlace);
-    if (again && step.order.backoffMs === 0) this.#wait(step, nowMs, true);
-    else if (again) {
-      step.state = 'BLOCKED';
-      step.backoffAt = nowMs + step.order.backoffMs * 2 ** (step.failures - 1);
+    if (step.cancelled || step.failures >= step.order.attemptsMax) {
+      this.#end(step, last, keepPlace, nowMs);
+      return;
     }
+    this.#release(step, keepPlace);
+    if (step.order.backoffMs === 0) {
+      this.#wait(step, nowMs, true);
+      return;
+    }
+    step.state = 'BLOCKED';
+    step.backoffAt = nowMs + step.order.backoffMs * 2 ** (step.failures - 1);
   }
 
   #fire(step: OracleStep, nowMs: number): void {
-    if (step.scheduleAt <= nowMs) this.#end(step, 'TIMED_OUT', true);
+    if (step.scheduleAt <= nowMs) this.#end(step, 'TIMED_OUT', true, nowMs);
     if (step.backoffAt <= nowMs) this.#wait(step, nowMs, true);
     if (step.acceptAt <= nowMs && step.holder !== null) {
       step.holder.missedUntil = nowMs + this.#times.missedPauseMs;
@@ -235,7 +297,7 @@ export class Oracle {
       this.#reopen(step, nowMs, true);
     }
     if (step.executionAt <= nowMs) this.#attemptFailed(step, nowMs, true, 'TIMED_OUT');
-    if (step.cancelAt <= nowMs) this.#end(step, 'CANCELLED', true);
+    if (step.cancelAt <= nowMs) this.#end(step, 'CANCELLED', true, nowMs);
     if (step.graceAt <= nowMs) this.#lose(step, nowMs, true);
   }
 
@@ -247,20 +309,17 @@ export class Oracle {
     for (const step of this.held(worker)) step.graceAt = NEVER;
   }
 
-  #dueTimes(nowMs: number): number[] {
-    const pauses = this.waiting().flatMap((step) => [...step.returns.values()].map((one) => one.untilMs));
-    return [
-      ...this.steps.flatMap((step) => [
-        step.scheduleAt,
-        step.backoffAt,
-        step.acceptAt,
-        step.executionAt,
-        step.cancelAt,
-        step.graceAt,
-      ]),
-      ...this.workers.flatMap((worker) => [worker.graceAt, worker.missedUntil]),
-      ...pauses,
-    ].filter((atMs) => atMs > nowMs && atMs < NEVER);
+  #dueTimes(): number[] {
+    const ofSteps = this.steps().flatMap((step) => [
+      step.scheduleAt,
+      step.backoffAt,
+      step.acceptAt,
+      step.executionAt,
+      step.cancelAt,
+      step.graceAt,
+      ...(step.state === 'PENDING' ? [...step.returns.values()].map((one) => one.untilMs) : []),
+    ]);
+    return [...ofSteps, ...this.workers.flatMap((worker) => [worker.graceAt, worker.missedUntil])];
   }
 
   setStrict(namespace: string, on: boolean) {
@@ -269,11 +328,13 @@ export class Oracle {
   }
 
   nextDueMs(nowMs: number): number {
-    return Math.min(NEVER, ...this.#dueTimes(nowMs));
+    return Math.min(NEVER, ...this.#dueTimes().filter((atMs) => atMs > nowMs));
   }
 
   tick(nowMs: number) {
-    for (const step of this.steps) if (!this.ended(step)) this.#fire(step, nowMs);
+    for (const step of this.steps().sort((a, b) => a.assignedAs - b.assignedAs)) {
+      if (!hasEnded(step)) this.#fire(step, nowMs);
+    }
     for (const worker of this.workers) {
       if (worker.graceAt > nowMs) continue;
       worker.graceAt = NEVER;
@@ -282,20 +343,65 @@ export class Oracle {
     }
   }
 
-  submit(order: RunOrder, nowMs: number) {
-    this.#sequence += 1;
-    const step: OracleStep = {
+  submit(order: RunOrder, given: OracleWorker | null, dependsOn: readonly OracleRun[], nowMs: number) {
+    const run: OracleRun = {
       order,
-      sequence: this.#sequence,
-      state: 'PENDING',
-      holder: null,
+      steps: [],
+      priority: order.priority,
+      runsOn: order.runsOn,
+      given,
+      assignments: [],
       cancelled: false,
-      returns: new Map(),
-      ...NO_DEADLINES,
-      ...NO_COUNTS,
+      dependsOn,
+      waitsFor: new Set(),
+      waitsSince: 0,
+      doomed: false,
+      ended: false,
     };
-    this.steps.push(step);
-    this.#wait(step, nowMs, true);
+    for (const step of order.steps) run.steps.push(this.#newStep(run, step));
+    this.runs.push(run);
+    this.#begin(run, nowMs);
+  }
+
+  #newStep(run: OracleRun, order: OracleStep['order']): OracleStep {
+    const nobody = { holder: null, given: null, assignedAs: 0, assignment: 0 };
+    return { run, order, state: 'BLOCKED', sequence: 0, returns: new Map(), ...nobody, ...UNTRIED, ...NO_DEADLINES };
+  }
+
+  /** Dependencies are judged first. */
+  #begin(run: OracleRun, nowMs: number): void {
+    this.#waits += 1;
+    run.waitsSince = this.#waits;
+    const failed = run.dependsOn.some((other) => other.ended && runStateOf(other) !== 'SUCCEEDED');
+    if (failed) {
+      this.#doom(run, nowMs);
+      return;
+    }
+    for (const other of run.dependsOn) if (!other.ended) run.waitsFor.add(other);
+    this.#beginAll(run, nowMs);
+  }
+
+  /** Whether it may be edited: nobody holds a step of it, and it goes on. */
+  mayEdit(run: OracleRun): boolean {
+    return !run.ended && run.steps.every((step) => step.holder === null);
+  }
+
+  edit(run: OracleRun, priority: number | null, runsOn: readonly string[] | null) {
+    run.priority = priority ?? run.priority;
+    run.runsOn = runsOn ?? run.runsOn;
+  }
+
+  mayRetry(run: OracleRun): boolean {
+    return run.ended && runStateOf(run) !== 'SUCCEEDED';
+  }
+
+  /** What did not succeed is as new, but for its place in the queue. */
+  retry(run: OracleRun, keepPin: boolean, nowMs: number) {
+    run.given = keepPin ? pinOf(run) : null;
+    run.assignments = [];
+    run.cancelled = run.doomed = run.ended = false;
+    for (const step of run.steps) if (step.state !== 'SUCCEEDED') Object.assign(step, UNTRIED, { state: 'BLOCKED' });
+    this.#begin(run, nowMs);
   }
 
   /** A new process: of a new worker, or in the place of the old one. */
@@ -310,6 +416,7 @@ export class Oracle {
       const fresh = {
         connected: false,
         process: false,
+        deleted: false,
         draining: false,
         missedUntil: -NEVER,
         graceAt: NEVER,
@@ -330,7 +437,7 @@ export class Oracle {
 
   /** The same process is back, and names what it holds. */
   resume(worker: OracleWorker, named: ReadonlySet<string>, nowMs: number) {
-    for (const step of this.held(worker)) if (!named.has(this.nameOf(step))) this.#lose(step, nowMs, false);
+    for (const step of this.held(worker)) if (!named.has(nameOf(step))) this.#lose(step, nowMs, false);
     for (const name of worker.reserved) if (!named.has(name)) worker.reserved.delete(name);
     for (const step of this.held(worker)) if (step.state === 'ASSIGNED') step.acceptAt = nowMs + this.#times.acceptMs;
     this.#connect(worker);
@@ -353,9 +460,17 @@ export class Oracle {
     for (const step of this.held(worker)) this.#reopen(step, nowMs, false);
   }
 
+  /** None of its open assignments will be accepted; then what is pinned to it for good fails. */
   remove(worker: OracleWorker, nowMs: number) {
     worker.connected = worker.process = false;
-    for (const step of this.held(worker)) this.#reopen(step, nowMs, false);
+    worker.deleted = true;
+    const held = this.held(worker);
+    for (const { given } of held) if (given?.is === 'OPEN') given.is = 'VOID';
+    for (const step of held) if (!hasEnded(step)) this.#reopen(step, nowMs, false);
+    for (const step of this.steps()) {
+      const pinned = step.run.order.sticky === 'HARD' && pinOf(step.run) === worker;
+      if (pinned && (step.state === 'PENDING' || step.held)) this.#end(step, 'FAILED', false, nowMs);
+    }
     this.workers.splice(this.workers.indexOf(worker), 1);
   }
 
@@ -386,6 +501,7 @@ export class Oracle {
   accept(step: OracleStep, nowMs: number) {
     if (step.state === 'RUNNING') return;
     step.state = 'RUNNING';
+    if (step.given !== null) step.given.is = 'ACCEPTED';
     step.acceptAt = step.scheduleAt = NEVER;
     step.executionAt = step.order.executionMs === null ? NEVER : nowMs + step.order.executionMs;
   }
@@ -395,23 +511,30 @@ export class Oracle {
     this.#reopen(step, nowMs, false);
   }
 
-  succeed(step: OracleStep) {
-    this.#end(step, 'SUCCEEDED', false);
+  succeed(step: OracleStep, nowMs: number) {
+    this.#end(step, 'SUCCEEDED', false, nowMs);
   }
 
   fail(step: OracleStep, nowMs: number) {
     this.#attemptFailed(step, nowMs, false, 'FAILED');
   }
 
-  cancel(step: OracleStep, nowMs: number) {
-    if (step.state === 'RUNNING') {
-      if (step.cancelled) return;
-      step.cancelAt = nowMs + this.#times.cancelCloseMs;
-    } else this.#end(step, 'CANCELLED', true);
+  /** `only`: one step of it, and what needs that is skipped; null: the run, and nothing is. */
+  cancel(run: OracleRun, only: OracleStep | null, nowMs: number) {
+    if (only === null) run.cancelled = true;
+    for (const step of only === null ? run.steps : [only]) if (!hasEnded(step)) this.#cancelStep(step, nowMs);
+  }
+
+  #cancelStep(step: OracleStep, nowMs: number): void {
+    if (step.state !== 'RUNNING') {
+      this.#end(step, 'CANCELLED', true, nowMs);
+      return;
+    }
+    if (!step.cancelled) step.cancelAt = nowMs + this.#times.cancelCloseMs;
     step.cancelled = true;
   }
 
-  confirmCancel(step: OracleStep) {
-    this.#end(step, 'CANCELLED', false);
+  confirmCancel(step: OracleStep, nowMs: number) {
+    this.#end(step, 'CANCELLED', false, nowMs);
   }
 }

@@ -9,15 +9,17 @@ import { compareText } from '../../domain/text.ts';
 import type { RunDraft } from '../../engine/commands.ts';
 import type { Concurrency, StepDefinition } from '../../engine/state.ts';
 import { digest } from '../../lib/random.ts';
+import { readContentHash } from './equal.ts';
 import { checkJsonText, jsonTextOf } from './json_text.ts';
 import { readDesiredLabels } from './labels.ts';
-import { positive, readStep, refuseNotYet } from './step.ts';
+import { positive, readStep } from './step.ts';
 import { readSticky } from './sticky.ts';
 import { checkText } from './text.ts';
 import { durationOrNull } from './time.ts';
 
 /** What a request says; its ids, and what the store knows about what it names, come later. */
-export interface RunRequest extends Omit<RunDraft, 'runId' | 'known' | 'storedDependencies' | 'what'> {
+export interface RunRequest
+  extends Omit<RunDraft, 'runId' | 'known' | 'storedDependencies' | 'storedSuccess' | 'what'> {
   readonly what: { readonly step: StepDefinition } | { readonly workflow: WorkflowRequest };
 }
 
@@ -34,8 +36,6 @@ export function readScheduleRun(
   request: ScheduleRunRequest,
   limits: Limits,
 ): RunRequest | Refusal {
-  const missing = notYet(path, request);
-  if (missing) return missing;
   const runsOn = parseTags(`${path}runs_on`, request.runsOn, limits.runsOnMax, limits);
   if (isRefusal(runsOn)) return runsOn;
   const what = readWhat(path, request, runsOn, limits);
@@ -48,21 +48,16 @@ export function readScheduleRun(
   if (isRefusal(metadata)) return metadata;
   const placement = readPlacement(path, request, limits);
   if (isRefusal(placement)) return placement;
+  const contentHash = readContentHash(path, request, inputJson, limits);
+  if (isRefusal(contentHash)) return contentHash;
   const badRequestId = checkText(`${path}request_id`, request.requestId, limits.valueBytesMax);
   if (badRequestId) return badRequestId;
   const priority = request.priority === WirePriority.UNSPECIFIED ? PRIORITY_DEFAULT : (request.priority as Priority);
   const body = { what, runsOn, desired, priority, inputJson, metadata, ...placement, ...timeouts(request) };
-  const requestDigest = request.requestId === '' ? '' : digest(JSON.stringify(body));
-  return { namespace, ...body, requestId: request.requestId, requestDigest };
-}
-
-/** What the contract has and this version does not do yet is refused by name: silently ignored it would be a trap. */
-function notYet(path: string, request: ScheduleRunRequest): Refusal | null {
-  return refuseNotYet(path, [
-    ['dedupe', request.dedupe],
-    ['content_hash', request.contentHash !== ''],
-    ['hash_exclude', request.hashExclude.length > 0],
-  ]);
+  // What asks for nothing new has the digest it had before it could ask.
+  const asked = contentHash === '' ? body : { ...body, contentHash, hashExclude: [...request.hashExclude].sort() };
+  const requestDigest = request.requestId === '' ? '' : digest(JSON.stringify(asked));
+  return { namespace, ...body, contentHash, requestId: request.requestId, requestDigest };
 }
 
 function readWhat(

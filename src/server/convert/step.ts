@@ -5,7 +5,7 @@ import { DeviceKind } from '../../../gen/yardmaster/v1/worker_pb.ts';
 import type { DeviceDemand } from '../../domain/devices.ts';
 import type { Limits } from '../../domain/limits.ts';
 import { isRefusal, type Refusal, refuseField } from '../../domain/refusal.ts';
-import { RETRY_DEFAULT, type RetryPolicy } from '../../domain/retry.ts';
+import { MAX_INVALID_REPORTS_DEFAULT, RETRY_DEFAULT, type RetryPolicy } from '../../domain/retry.ts';
 import { parseTags } from '../../domain/tags.ts';
 import type { StepDefinition } from '../../engine/state.ts';
 import { readDesiredLabels } from './labels.ts';
@@ -18,9 +18,7 @@ export function readStep(path: string, step: WireStep, limits: Limits): StepDefi
     return refuseField('INVALID_FIELD', `${path}action`, 'is empty: it names the handler the step needs');
   const name = step.name === '' ? step.action : step.name;
   const bad =
-    notYet(path, step) ??
-    checkText(`${path}action`, step.action, limits.keyBytesMax) ??
-    checkText(`${path}name`, name, limits.keyBytesMax);
+    checkText(`${path}action`, step.action, limits.keyBytesMax) ?? checkText(`${path}name`, name, limits.keyBytesMax);
   if (bad) return bad;
   const runsOn = parseTags(`${path}runs_on`, step.runsOn, limits.runsOnMax, limits);
   if (isRefusal(runsOn)) return runsOn;
@@ -38,6 +36,7 @@ export function readStep(path: string, step: WireStep, limits: Limits): StepDefi
     reconnectGraceMs: durationOrNull(step.reconnectGrace),
     retry: readRetry(step.retry),
     device: readDeviceDemand(step),
+    maxInvalidReports: step.maxInvalidReports ?? MAX_INVALID_REPORTS_DEFAULT,
   };
 }
 
@@ -48,10 +47,6 @@ function readDeviceDemand({ device, noDeviceFallback }: WireStep): DeviceDemand 
 }
 
 /** What the contract has and this version does not do yet is refused by name: silently ignored it would be a trap. */
-function notYet(path: string, step: WireStep): Refusal | null {
-  return refuseNotYet(path, [['max_invalid_reports', step.maxInvalidReports !== undefined]]);
-}
-
 export function refuseNotYet(
   path: string,
   asked: readonly (readonly [field: string, isAsked: boolean])[],

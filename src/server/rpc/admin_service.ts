@@ -3,9 +3,11 @@ import type { AdminService } from '../../../gen/yardmaster/v1/admin_service_pb.t
 import type { Plane } from '../plane.ts';
 import { explainRpcs } from './explain.ts';
 import { namespaceRpcs } from './namespaces.ts';
+import { resultRpcs } from './results.ts';
 import type { Implementation } from './rpc.ts';
 import { runChangeRpcs } from './run_changes.ts';
 import { runRpcs } from './runs.ts';
+import { statsRpcs } from './stats.ts';
 import { stepLogRpcs } from './step_logs.ts';
 import { watchRpcs } from './watches.ts';
 import { workerRpcs } from './workers.ts';
@@ -20,6 +22,8 @@ export function adminService(plane: Plane): Implementation<typeof AdminService> 
     ...stepLogRpcs(plane),
     ...explainRpcs(plane),
     ...namespaceRpcs(plane),
+    ...statsRpcs(plane),
     ...watchRpcs(plane),
+    ...resultRpcs(plane),
   };
 }

@@ -1,9 +1,11 @@
 /** From the requests for runs to what the engine decides on: checked, with ids, and with what only the store knows. */
 import type { ScheduleRunRequest } from '../../../gen/yardmaster/v1/admin_service_pb.ts';
+import { equalTarget } from '../../domain/equal.ts';
 import type { RunState } from '../../domain/run.ts';
-import type { RunDraft } from '../../engine/commands.ts';
+import type { RunDraft, StoredSuccess } from '../../engine/commands.ts';
 import type { WorkflowRow } from '../../engine/rows.ts';
 import { nameKey } from '../../engine/state.ts';
+import { findSuccesses } from '../../store/queries/find_successes.ts';
 import { readRunStates } from '../../store/queries/read_run_states.ts';
 import { readWorkflow } from '../../store/queries/read_workflow.ts';
 import { type RunRequest, readScheduleRun } from '../convert/schedule.ts';
@@ -22,7 +24,7 @@ export interface Asked {
 export async function readDrafts(plane: Plane, namespace: string, asked: readonly Asked[]): Promise<RunDraft[]> {
   const read = asked.map(({ path, request }) => accepted(readScheduleRun(path, namespace, request, plane.limits)));
   const requestIds = read.map(({ requestId }) => requestId).filter((requestId) => requestId !== '');
-  const [known, storedDependencies, versions] = await Promise.all([
+  const [known, storedDependencies, versions, successes] = await Promise.all([
     plane.findRequests(namespace, requestIds),
     readDependencyStates(
       plane,
@@ -30,13 +32,15 @@ export async function readDrafts(plane: Plane, namespace: string, asked: readonl
       read.flatMap(({ dependsOn }) => dependsOn),
     ),
     readVersions(plane, namespace, read),
+    readSuccesses(plane, namespace, read),
   ]);
-  return read.map((request) => ({
+  return read.map((request, index) => ({
     ...request,
     what: chosen(request.what, versions),
     runId: plane.ids.orderedId(),
     known: known.get(request.requestId) ?? null,
     storedDependencies,
+    storedSuccess: successes.get(index) ?? null,
   }));
 }
 
@@ -48,6 +52,23 @@ export async function readDependencyStates(
 ): Promise<ReadonlyMap<string, RunState>> {
   const possible = [...new Set(runIds)].filter((runId) => RUN_ID.test(runId));
   return possible.length === 0 ? new Map() : readRunStates(plane.reads, namespace, possible);
+}
+
+/** What equal runs came to, by the place of the request. A workflow's newest version is known when it is scheduled. */
+async function readSuccesses(
+  plane: Plane,
+  namespace: string,
+  requests: readonly RunRequest[],
+): Promise<ReadonlyMap<number, StoredSuccess | null>> {
+  const asked = [...requests.entries()].filter(([, { contentHash }]) => contentHash !== '');
+  if (asked.length === 0) return new Map();
+  const questions = asked.map(([, { what, contentHash }]) => {
+    if (!('workflow' in what)) return { contentHash, target: equalTarget(null, what.step.action), version: 0 };
+    const { name, version } = what.workflow;
+    return { contentHash, target: equalTarget(name, ''), version };
+  });
+  const found = await findSuccesses(plane.reads, namespace, questions);
+  return new Map(asked.map(([index], place) => [index, found[place] ?? null]));
 }
 
 type Versions = ReadonlyMap<string, WorkflowRow | null>;

@@ -19,6 +19,9 @@ export const COUNT = /^[0-9]{1,15}$/;
 export const NAME = /^[^\u0000]+$/;
 export const QUEUE_PLACE = /^[1-4] [0-9]{1,15}$/;
 
+/** So many completions, and by whom. */
+export const LEADERBOARD_PLACE = /^[0-9]{1,15} [^\u0000]*$/;
+
 /** Where the page begins, or null for the first one. */
 export function readPageToken(token: string, list: string, place: RegExp): string | null {
   if (token === '') return null;

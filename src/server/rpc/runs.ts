@@ -27,7 +27,8 @@ export function runRpcs(plane: Plane): Implementation<typeof AdminService> {
       if (scheduled === undefined) throw new Error('a scheduled run has no answer');
       const { runId, view, alreadyScheduled } = scheduled;
       return {
-        run: view === null ? await answerRun(plane, namespace, runId) : writeRun(view),
+        // What an equal run did, or does, is more than the engine's picture shows.
+        run: view === null || view.executedByRunId !== '' ? await answerRun(plane, namespace, runId) : writeRun(view),
         alreadyScheduled,
         warnings: scheduled.warnings.map(({ reason, message }) => ({ reason, message })),
       };

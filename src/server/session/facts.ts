@@ -3,6 +3,7 @@
 import { type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
 import {
   type ConnectRequest,
+  type InputInvalid,
   LogLevel,
   type StepFailed,
   type StepLogged,
@@ -66,10 +67,15 @@ export function readFact(connection: number, message: Message, bytes: Uint8Array
     case 'slotsChanged':
       return { kind: 'change_slots', connection, slots: message.value.slots };
     case 'inputInvalid':
-      return refuse('NOT_IMPLEMENTED', 'input_invalid: is not supported by this version');
+      return readInputInvalid(connection, message.value);
     default:
       return refuse('UNKNOWN_MESSAGE', 'this server does not know this kind of message');
   }
+}
+
+function readInputInvalid(connection: number, { assignmentId, stepName, reason }: InputInvalid): Command {
+  const said = clean(reason).slice(0, FAILURE_MESSAGE_MAX);
+  return { kind: 'report_input_invalid', connection, assignmentId, stepName, reason: said };
 }
 
 function readFailure({ error }: StepFailed): StepFailure {

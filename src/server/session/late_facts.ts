@@ -16,6 +16,7 @@ const FACTS: Partial<Record<CommandKind, string>> = {
   succeed_step: 'succeeded',
   fail_step: 'failed',
   confirm_cancel: 'cancelled',
+  report_input_invalid: 'input_invalid',
 };
 
 interface LateFact {

@@ -5,8 +5,16 @@
 import { isRefusal } from '../../domain/refusal.ts';
 import type { Command } from '../../engine/commands.ts';
 import type { Outcome } from '../../engine/engine.ts';
+import { followersOf } from '../../engine/equal_records.ts';
 import type { EngineState, Progress, RunRecord, StepRecord } from '../../engine/state.ts';
-import { type AttemptView, type RunView, runView, type WorkerView, workerView } from '../../engine/views.ts';
+import {
+  type AttemptView,
+  progressOf,
+  type RunView,
+  runView,
+  type WorkerView,
+  workerView,
+} from '../../engine/views.ts';
 import { endedAttempt } from '../../store/queries/run_row.ts';
 
 export type RunPicture =
@@ -76,10 +84,17 @@ function addProgress(
   pictures: Map<string, RunPicture>,
 ): void {
   const run = progressedRun(state, command);
-  if (run === undefined || !isWatched(run.runId) || pictures.has(run.runId)) return;
-  const progress = new Map<string, Progress>();
-  for (const step of run.steps) if (step.progress !== null) progress.set(step.definition.name, step.progress);
-  pictures.set(run.runId, { kind: 'progressed', revision: run.revision, progress });
+  if (run === undefined) return;
+  // Those that follow it show its progress as theirs.
+  for (const shown of [run, ...followersOf(state, run)]) {
+    if (!isWatched(shown.runId) || pictures.has(shown.runId)) continue;
+    const progress = new Map<string, Progress>();
+    for (const step of shown.steps) {
+      const made = progressOf(step);
+      if (made !== null) progress.set(step.definition.name, made);
+    }
+    pictures.set(shown.runId, { kind: 'progressed', revision: shown.revision, progress });
+  }
 }
 
 function progressedRun(state: EngineState, command: Command): RunRecord | undefined {

@@ -1,7 +1,9 @@
 import type { Sql } from 'postgres';
-import type { StoredRun } from '../../engine/commands.ts';
+import { equalTarget } from '../../domain/equal.ts';
+import type { StoredRun, StoredSuccess } from '../../engine/commands.ts';
 import type { LiveRunRow, LiveStepRow } from '../../engine/rows.ts';
 import { liveRunColumns, liveStepColumns } from '../live_rows.ts';
+import { findSuccesses } from './find_successes.ts';
 import { readWorkflow } from './read_workflow.ts';
 
 /**
@@ -17,5 +19,19 @@ export async function findStoredRun(sql: Sql, namespace: string, runId: string):
       ? await sql<LiveStepRow[]>`SELECT ${liveStepColumns(sql)} FROM steps WHERE run_id = ${runId} ORDER BY place`
       : [];
   const { workflow, workflow_version: version } = run;
-  return { run, steps, workflow: workflow === null ? null : await readWorkflow(sql, namespace, workflow, version) };
+  return {
+    run,
+    steps,
+    workflow: workflow === null ? null : await readWorkflow(sql, namespace, workflow, version),
+    success: await findSuccess(sql, run),
+  };
+}
+
+/** Of a run equal to this one. */
+async function findSuccess(sql: Sql, run: LiveRunRow): Promise<StoredSuccess | null> {
+  const { namespace, content_hash: contentHash, workflow, workflow_version: version, action } = run;
+  if (contentHash === null) return null;
+  const target = equalTarget(workflow, action ?? '');
+  const [success] = await findSuccesses(sql, namespace, [{ contentHash, target, version }]);
+  return success ?? null;
 }

@@ -22,7 +22,7 @@ interface FullRow extends RunRow {
  */
 export async function readRun(sql: Sql, namespace: string, key: RunKey): Promise<RunView | null> {
   const [row] = await sql<FullRow[]>`
-    SELECT ${runColumns(sql)}, input, output, (
+    SELECT ${runColumns(sql)}, input, ${outputColumn(sql)} AS output, (
       SELECT json_agg(a ORDER BY a.assign_time, a.end_time) FROM (
         SELECT assignment_id, step_name, number, worker_id, worker_name, device, labels_revision, outcome, failure, why, assign_time,
           end_time, extract(epoch FROM assign_time)::float8 * 1000 AS assign_ms,
@@ -40,6 +40,12 @@ export async function readRun(sql: Sql, namespace: string, key: RunKey): Promise
   return viewOfRow(row, { inputJson: row.input, outputJson: outputOf(row, outputs), outputs, attempts });
 }
 
+/** Of a single step. What an equal run did for another is stored once, with the run that did it. */
+function outputColumn(sql: Sql) {
+  return sql`coalesce(output, CASE WHEN state = 'SUCCEEDED' AND executed_by_run_id IS NOT NULL THEN (
+      SELECT executor.output FROM runs executor WHERE executor.run_id = runs.executed_by_run_id) END)`;
+}
+
 function keyClause(sql: Sql, key: RunKey) {
   if (typeof key === 'string') return sql`run_id = ${key}`;
   return sql`workflow = ${key.workflow} AND number = ${key.number}`;
@@ -47,8 +53,22 @@ function keyClause(sql: Sql, key: RunKey) {
 
 async function outputsOf(sql: Sql, row: FullRow): Promise<ReadonlyMap<string, string>> {
   if (row.steps === null) return new Map(row.output === null ? [] : [[row.step_name ?? '', row.output]]);
-  const names = row.steps.filter((step) => step.step_state === 'SUCCEEDED').map((step) => step.name);
-  return names.length === 0 ? new Map() : readOutputs(sql, row.run_id, names);
+  const steps = row.steps.filter((step) => step.step_state === 'SUCCEEDED');
+  const generations = Object.fromEntries(steps.map((step) => [step.name, step.generation]));
+  const names = steps.map((step) => step.name);
+  if (names.length === 0) return new Map();
+  const own = await readOutputs(sql, row.run_id, names, generations);
+  if (row.executed_by_run_id === null || row.state !== 'SUCCEEDED') return own;
+  // It may have done some of it itself, before it was retried.
+  return new Map([...(await executorOutputs(sql, row.executed_by_run_id)), ...own]);
+}
+
+async function executorOutputs(sql: Sql, runId: string): Promise<ReadonlyMap<string, string>> {
+  const steps = await sql<{ name: string; generation: number }[]>`
+    SELECT name, generation FROM steps WHERE run_id = ${runId} AND step_state = 'SUCCEEDED'`;
+  const generations = Object.fromEntries(steps.map(({ name, generation }) => [name, generation]));
+  const names = steps.map(({ name }) => name);
+  return names.length === 0 ? new Map() : readOutputs(sql, runId, names, generations);
 }
 
 /** Of a run that succeeded: what its only step that nobody needs gave, or what all of those gave, by name. */

@@ -4,6 +4,7 @@ import type { Device } from '../../domain/devices.ts';
 import type { RunState } from '../../domain/run.ts';
 import type { StepState } from '../../domain/step.ts';
 import type { Sticky } from '../../domain/sticky.ts';
+import { FIRST_GENERATION, storedReports } from '../../engine/generations.ts';
 import type { AttemptRow } from '../../engine/rows.ts';
 import type { AttemptView, RunView, StepView } from '../../engine/views.ts';
 
@@ -11,6 +12,7 @@ import type { AttemptView, RunView, StepView } from '../../engine/views.ts';
 interface StepFields {
   readonly step_state: StepState;
   readonly blocked_on: string | null;
+  readonly invalid_input: string | null;
   readonly ready_ms: number | null;
   readonly end_ms: number | null;
   readonly progress: string | null;
@@ -30,6 +32,7 @@ interface StepRow extends StepFields {
   readonly step_id: string;
   readonly name: string;
   readonly action: string;
+  readonly generation: number;
 }
 
 export interface RunRow extends StepFields {
@@ -48,6 +51,8 @@ export interface RunRow extends StepFields {
   readonly runs_on: string;
   readonly metadata: string;
   readonly request_id: string | null;
+  readonly content_hash: string | null;
+  readonly executed_by_run_id: string | null;
   readonly revision: number;
   readonly priority: number;
   readonly state: RunState;
@@ -71,19 +76,19 @@ export interface RunDetail {
 /** Columns of RunRow. */
 export function runColumns(sql: Sql) {
   return sql`run_id, namespace, workflow, workflow_version, number::float8 AS number, action, step_name, sticky, pinned_worker_id,
-    concurrency, depends_on, runs_on, metadata, request_id, revision::float8 AS revision, priority, state,
+    concurrency, depends_on, runs_on, metadata, request_id, content_hash, executed_by_run_id, revision::float8 AS revision, priority, state,
     extract(epoch FROM create_time)::float8 * 1000 AS create_ms, extract(epoch FROM start_time)::float8 * 1000 AS start_ms,
     ${stepFields(sql)},
     CASE WHEN action IS NULL THEN (
       SELECT json_agg(s ORDER BY s.place)
-      FROM (SELECT step_id, name, action, place, ${stepFields(sql)} FROM steps WHERE steps.run_id = runs.run_id) s
+      FROM (SELECT step_id, name, action, place, generation, ${stepFields(sql)} FROM steps WHERE steps.run_id = runs.run_id) s
     ) END AS steps`;
 }
 
 /** Columns of StepFields. Before `blocked_on` was written, nothing but a backoff blocked a step. */
 function stepFields(sql: Sql) {
   return sql`step_state, coalesce(blocked_on, CASE WHEN step_state = 'BLOCKED' THEN 'BACKING_OFF' END) AS blocked_on,
-    progress, failure, assignment_id, assignment_number, worker_id, worker_name, device, labels_revision::float8 AS labels_revision, why,
+    progress, failure, invalid_input, assignment_id, assignment_number, worker_id, worker_name, device, labels_revision::float8 AS labels_revision, why,
     extract(epoch FROM assign_time)::float8 * 1000 AS assign_ms, extract(epoch FROM accept_time)::float8 * 1000 AS accept_ms,
     extract(epoch FROM ready_time)::float8 * 1000 AS ready_ms, extract(epoch FROM end_time)::float8 * 1000 AS end_ms`;
 }
@@ -106,6 +111,8 @@ export function viewOfRow(row: RunRow, detail: RunDetail | null): RunView {
     inputJson: detail?.inputJson ?? '',
     outputJson: detail?.outputJson ?? '',
     failure: parsed(row.failure),
+    contentHash: row.content_hash ?? '',
+    executedByRunId: row.executed_by_run_id ?? '',
     metadata: JSON.parse(row.metadata),
     requestId: row.request_id ?? '',
     revision: row.revision,
@@ -117,7 +124,17 @@ export function viewOfRow(row: RunRow, detail: RunDetail | null): RunView {
 }
 
 function stepsOf(row: RunRow): readonly StepRow[] {
-  return row.steps ?? [{ ...row, step_id: row.run_id, name: row.step_name ?? '', action: row.action ?? '' }];
+  return (
+    row.steps ?? [
+      {
+        ...row,
+        step_id: row.run_id,
+        name: row.step_name ?? '',
+        action: row.action ?? '',
+        generation: FIRST_GENERATION,
+      },
+    ]
+  );
 }
 
 function stepView(row: StepRow, detail: RunDetail | null): StepView {
@@ -128,8 +145,10 @@ function stepView(row: StepRow, detail: RunDetail | null): StepView {
     action: row.action,
     state: row.step_state,
     // What it is blocked on in particular, only memory knows.
-    blockedReason: row.blocked_on ?? '',
+    blockedReason: row.blocked_on === 'EQUAL' ? 'HELD equal run' : (row.blocked_on ?? ''),
     attempts: detail === null ? [] : [...ended.map(endedAttempt), ...currentAttempt(row)],
+    generation: row.generation,
+    invalidReports: storedReports(row.invalid_input),
     progress: parsed(row.progress),
     readyMs: row.ready_ms,
     endMs: row.end_ms,
