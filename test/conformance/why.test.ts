@@ -377,6 +377,7 @@ describe('why', () => {
       expect(nameIn(Verdict, explanation.verdict)).toBe('UNSATISFIABLE_NOW');
       expect(explanation.workersTotal).toBe(workers + 1);
       expect(explanation.workers.length).toBeLessThanOrEqual(RECORDED_MISSES_MAX);
+      expect(explanation.workers.length).toBeGreaterThan(0);
       expect(explanation.workers[0]?.workerId).toBe(near.workerId);
       const failing = Object.fromEntries(
         explanation.counts.map(({ clause, workersFailing }) => [clause, workersFailing]),
@@ -384,7 +385,22 @@ describe('why', () => {
       expect(failing).toMatchObject({ ACTION: workers, NOT_READY: workers });
       expect(toBinary(ExplanationSchema, explanation).length).toBeLessThanOrEqual(RECORDED_BYTES_MAX);
     }
-    expect((await explanationOf(nearMiss)).workers).toHaveLength(RECORDED_MISSES_MAX);
+  });
+
+  it('what is recorded with a timeout are the ten nearest misses', async () => {
+    const { metadata } = await newNamespace(yard);
+    const action = unique('bounded');
+    const tags = ['cpu'];
+    for (let index = 0; index < 12; index++)
+      await yard.admin.registerWorker({ name: unique('worker'), tags }, metadata);
+    const near = await connectIn(yard, metadata, { tags, actions: [action] });
+    const runId = await submitIn(metadata, { action, scheduleTimeout: ms(300) }, { runsOn: ['gpu'] });
+    const read = async () => present((await yard.admin.getRun({ runId }, metadata)).run);
+    await until(async () => (await read()).state === RunState.TIMED_OUT, 'it times out');
+    const explanation = present(present((await read()).steps[0]?.error).explanation);
+    expect(explanation.workers).toHaveLength(RECORDED_MISSES_MAX);
+    expect(explanation.workers[0]?.workerId).toBe(near.workerId);
+    expect(explanation.workersTotal).toBe(13);
   });
 
   it('it changes nothing: what was explained is placed as before', async () => {
