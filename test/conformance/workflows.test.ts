@@ -1,6 +1,6 @@
 import { status } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
-import { DeviceKind, Sticky } from '../../gen/yardmaster/v1/run_pb.ts';
+import { Sticky } from '../../gen/yardmaster/v1/run_pb.ts';
 import { present, type RunRest, runOf, type StepInit, unique, useYard } from '../support/conformance.ts';
 import { type EndStatus, failureOf } from '../support/conformance_calls.ts';
 import { desired } from '../support/conformance_labels.ts';
@@ -127,7 +127,7 @@ describe('PutWorkflow', () => {
     const first = await putWorkflow(yard, [{ name: 'one', action: 'train' }], { name, sticky: SOFT });
     expect(first).toMatchObject({ name, version: 1, sticky: SOFT, steps: [{ name: 'one', action: 'train' }] });
     const steps: StepInit[] = [
-      { name: 'one', action: 'train', runsOn: ['gpu'], device: DeviceKind.UNSPECIFIED },
+      { name: 'one', action: 'train', runsOn: ['gpu'] },
       {
         name: 'two',
         action: 'store',
