@@ -2,7 +2,7 @@ import { status } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
 import { CancelMode } from '../../gen/yardmaster/v1/admin_service_pb.ts';
 import { Priority, RunState, Sticky } from '../../gen/yardmaster/v1/run_pb.ts';
-import { present, unique, until, useYard } from '../support/conformance.ts';
+import { present, unique, useYard } from '../support/conformance.ts';
 import { failureOf } from '../support/conformance_calls.ts';
 import { desired } from '../support/conformance_labels.ts';
 import {
@@ -138,7 +138,7 @@ describe('cancel', () => {
       { name: 'blocked', action, needs: ['running'] },
     ]);
     const offer = await worker.take();
-    await worker.settled(0);
+    await worker.settled(worker.sequence);
     await yard.admin.cancelRun({ runId, reason: 'not needed any more' });
     const order = await worker.next('cancelStep');
     expect(order).toMatchObject({ assignmentId: offer.assignmentId, reason: 'not needed any more' });
@@ -293,7 +293,7 @@ describe('RetryRun', () => {
     const failed = await ended(yard, runId);
     expect(statesOf(failed)).toEqual({ good: 'SUCCEEDED', bad: 'FAILED', behind: 'SKIPPED' });
     const { run } = await yard.admin.retryRun({ runId });
-    expect(present(run)).toMatchObject({ runId, state: RunState.RUNNING });
+    expect([RunState.PENDING, RunState.RUNNING]).toContain(present(run).state);
     expect(present(run).error).toBeUndefined();
     expect(present(run).endTime).toBeUndefined();
     expect(statesOf(present(run))).toMatchObject({ good: 'SUCCEEDED', behind: 'BLOCKED' });
@@ -461,7 +461,8 @@ describe('ListEligibleRuns', () => {
 
   it('a run is listed once, however many of its steps wait', async () => {
     const action = unique('eligible');
-    const worker = await yard.connect({ actions: [action], slots: 0 });
+    const worker = await yard.connect({ actions: [action], slots: 2 });
+    await yard.admin.drainWorker({ workerId: worker.workerId });
     const runId = await runFlow(yard, [
       { name: 'left', action },
       { name: 'right', action },
