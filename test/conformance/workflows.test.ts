@@ -107,7 +107,7 @@ describe('PutWorkflow', () => {
   it('a run without a workflow has one step, which can need no other', async () => {
     const end = await failureOf(yard.submit({ name: 'lone', action: 'train', needs: ['other'] }));
     expect(end).toMatchObject(INVALID);
-    expect(end.message).toContain('lone');
+    expect(end.message).toContain('other');
   });
 
   it('the tags of run and step together keep the limit', async () => {
