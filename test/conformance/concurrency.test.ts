@@ -146,6 +146,7 @@ describe('concurrency', () => {
     const runId = await runFlow(yard, roots, {}, keyed(key));
     await worker.take();
     await worker.take();
+    await worker.settled(worker.sequence);
     expect(await states(yard, runId)).toEqual({ left: 'RUNNING', right: 'RUNNING' });
   });
 

@@ -2,7 +2,7 @@ import { status } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
 import { CancelMode } from '../../gen/yardmaster/v1/admin_service_pb.ts';
 import { Priority, RunState, Sticky } from '../../gen/yardmaster/v1/run_pb.ts';
-import { present, unique, useYard } from '../support/conformance.ts';
+import { present, runOf, unique, useYard } from '../support/conformance.ts';
 import { failureOf } from '../support/conformance_calls.ts';
 import { desired } from '../support/conformance_labels.ts';
 import {
@@ -36,6 +36,10 @@ describe('dependencies between runs', () => {
     const end = await failureOf(yard.submit({ action }, { dependsOnRunIds: [known, UNKNOWN_ID] }));
     expect(end).toMatchObject(RUN_NOT_FOUND);
     expect(end.message).toContain(UNKNOWN_ID);
+    const inBatch = runOf({ action }, { dependsOnRunIds: [UNKNOWN_ID] });
+    const batch = await failureOf(yard.admin.scheduleRuns({ runs: [runOf({ action }), inBatch] }));
+    expect(batch).toMatchObject(RUN_NOT_FOUND);
+    expect(batch.message).toContain('runs[1]');
     expect((await yard.admin.listRuns({ action, anyState: true })).runs).toHaveLength(1);
   });
 
@@ -152,7 +156,8 @@ describe('cancel', () => {
     expect(['CANCELLED', 'SKIPPED']).toContain(statesOf(run).blocked);
     await yard.quiet(worker);
     expect(worker.unread('runStep')).toEqual([]);
-    expect(await failureOf(yard.admin.cancelRun({ runId }))).toMatchObject(REFUSED);
+    // Asked for twice it is done once.
+    expect((await yard.admin.cancelRun({ runId, reason: 'again' })).run).toEqual(run);
   });
 
   it('a cancelled run is CANCELLED, though a step had failed before', async () => {
@@ -192,6 +197,21 @@ describe('cancel', () => {
     expect((await ended(yard, runId)).state).toBe(RunState.CANCELLED);
     const unknown = await failureOf(yard.admin.cancelRun({ runId, stepName: 'nothing' }));
     expect([status.NOT_FOUND, status.FAILED_PRECONDITION]).toContain(unknown.code);
+  });
+
+  it('a run that has ended otherwise is refused', async () => {
+    const action = unique('cancel');
+    const worker = await yard.connect({ actions: [action] });
+    const succeeded = await yard.submit({ action });
+    await worker.work('done');
+    const failed = await yard.submit({ action });
+    await failNext(worker);
+    for (const runId of [succeeded, failed]) {
+      const before = await yard.run(runId);
+      expect(await failureOf(yard.admin.cancelRun({ runId }))).toMatchObject(REFUSED);
+      expect(await failureOf(yard.admin.cancelRun({ runId, mode: IF_PENDING }))).toMatchObject(REFUSED);
+      expect(await yard.run(runId)).toEqual(before);
+    }
   });
 
   it('one step that has ended is refused, and an unknown one is NOT_FOUND', async () => {
@@ -236,9 +256,10 @@ describe('cancel', () => {
     await becomes(yard, begun, 'two', 'PENDING');
     const end = await failureOf(yard.admin.cancelRun({ runId: begun, mode: IF_PENDING }));
     expect(end).toMatchObject({ ...REFUSED, reason: 'NOT_PENDING' });
-    // Of one step only that one counts.
-    await yard.admin.cancelRun({ runId: begun, stepName: 'two', mode: IF_PENDING });
-    expect(await states(yard, begun)).toEqual({ one: 'SUCCEEDED', two: 'CANCELLED' });
+    // Of one step as well: the run has begun.
+    const ofStep = await failureOf(yard.admin.cancelRun({ runId: begun, stepName: 'two', mode: IF_PENDING }));
+    expect(ofStep).toMatchObject({ ...REFUSED, reason: 'NOT_PENDING' });
+    expect(await states(yard, begun)).toEqual({ one: 'SUCCEEDED', two: 'PENDING' });
   });
 
   it('races with the assignment: exactly one wins', { timeout: 30_000 }, async () => {

@@ -2,7 +2,7 @@ import { status } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
 import { RunState, Sticky, Verdict } from '../../gen/yardmaster/v1/run_pb.ts';
 import type { RunStep } from '../../gen/yardmaster/v1/worker_service_pb.ts';
-import { present, unique, until, useYard } from '../support/conformance.ts';
+import { present, runOf, unique, until, useYard } from '../support/conformance.ts';
 import { failureOf } from '../support/conformance_calls.ts';
 import { desired, optional } from '../support/conformance_labels.ts';
 import {
@@ -241,6 +241,10 @@ describe('sticky', () => {
       const end = await failureOf(yard.submit({ action }, { pinToWorkerId, sticky: HARD }));
       expect(end).toMatchObject({ code: status.NOT_FOUND, reason: 'WORKER_NOT_FOUND', domain: 'yardmaster' });
     }
+    const inBatch = runOf({ action }, { pinToWorkerId: 'nobody', sticky: HARD });
+    const batch = await failureOf(yard.admin.scheduleRuns({ runs: [runOf({ action }), inBatch] }));
+    expect(batch).toMatchObject({ code: status.NOT_FOUND, reason: 'WORKER_NOT_FOUND' });
+    expect(batch.message).toContain('runs[1]');
     expect((await yard.admin.listRuns({ action, anyState: true })).runs).toEqual([]);
   });
 

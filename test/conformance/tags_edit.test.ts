@@ -187,9 +187,7 @@ describe('a run edited while it waits', () => {
     const runId = await yard.submit({ action });
     const edit = () => failureOf(yard.admin.updateRun({ runId, runsOn: { tags: ['gpu'] } }));
     const offer = await worker.next('runStep');
-    const assigned = await edit();
-    expect(assigned).toMatchObject(REFUSED);
-    expect(['NOT_PENDING', 'STEP_STATE']).toContain(assigned.reason);
+    expect(await edit()).toMatchObject(REFUSED);
     await worker.settled(worker.accept(offer));
     expect(await edit()).toMatchObject(REFUSED);
     await worker.settled(worker.succeed(offer));
@@ -254,5 +252,10 @@ describe('a run edited while it waits', () => {
     expect(end.message).toMatch(/32/);
     expect(end.message).toMatch(/33/);
     expect((await yard.run(runId)).runsOn).toEqual([]);
+    // Together with those of a step.
+    const tagged = await yard.submit({ action: unique('limit'), runsOn: ['of-step'] });
+    const together = await failureOf(yard.admin.updateRun({ runId: tagged, runsOn: { tags: tags.slice(1) } }));
+    expect(together).toMatchObject({ code: status.INVALID_ARGUMENT, reason: 'LIMIT_EXCEEDED' });
+    expect((await yard.run(tagged)).runsOn).toEqual([]);
   });
 });

@@ -120,6 +120,10 @@ describe('PutWorkflow', () => {
     const end = await failureOf(startFlow(yard, name, { runsOn: tags('run', 3) }));
     expect(end).toMatchObject({ ...INVALID, reason: 'LIMIT_EXCEEDED' });
     await startFlow(yard, name, { runsOn: tags('run', 2) });
+    const lone = await failureOf(yard.submit({ action, runsOn: tags('step', 30) }, { runsOn: tags('run', 3) }));
+    expect(lone).toMatchObject({ ...INVALID, reason: 'LIMIT_EXCEEDED' });
+    // What both name counts once.
+    await yard.submit({ action, runsOn: tags('step', 30) }, { runsOn: [...tags('run', 2), ...tags('step', 20)] });
   });
 
   it('stores versions that do not change; the newest is the default', async () => {
