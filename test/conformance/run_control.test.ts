@@ -199,6 +199,19 @@ describe('cancel', () => {
     expect([status.NOT_FOUND, status.FAILED_PRECONDITION]).toContain(unknown.code);
   });
 
+  it('a run of a thousand steps, all at once', async () => {
+    const action = unique('cancel');
+    const names = Array.from({ length: 999 }, (_, index) => `step-${index}`);
+    const steps = [...names.map((name) => ({ name, action })), { name: 'join', action, needs: names }];
+    const runId = await runFlow(yard, steps);
+    expect(await yard.pending(action)).toBe(999);
+    await yard.admin.cancelRun({ runId, mode: IF_PENDING });
+    const run = await yard.run(runId);
+    expect(run.state).toBe(RunState.CANCELLED);
+    expect(run.steps.every(({ endTime }) => endTime !== undefined)).toBe(true);
+    expect(await yard.pending(action)).toBe(0);
+  });
+
   it('a run that has ended otherwise is refused', async () => {
     const action = unique('cancel');
     const worker = await yard.connect({ actions: [action] });

@@ -225,6 +225,43 @@ describe('schedule timeout', () => {
   });
 });
 
+describe('long times', () => {
+  const DAYS_30 = { seconds: 30n * 24n * 3600n };
+  /** The longest that a Duration can say: ten thousand years. */
+  const LONGEST = { seconds: 315_576_000_000n };
+
+  it.each([
+    ['a month', DAYS_30],
+    ['ten thousand years', LONGEST],
+  ])('a timeout of %s does not fire at once', async (_name, duration) => {
+    const action = unique('long');
+    const waiting = await yard.submit({ action: unique('long'), scheduleTimeout: duration });
+    const worker = await yard.connect({ actions: [action] });
+    const running = await yard.submit({ action, executionTimeout: duration, progressTimeout: duration });
+    const offer = await worker.take();
+    await timeGoesBy(yard, 300);
+    expect(await yard.stepState(waiting)).toBe('PENDING');
+    expect(await yard.stepState(running)).toBe('RUNNING');
+    await worker.settled(worker.succeed(offer));
+    expect(await yard.runState(running)).toBe('SUCCEEDED');
+    await yard.admin.cancelRun({ runId: waiting });
+  });
+
+  it.each([
+    ['a month', DAYS_30],
+    ['ten thousand years', LONGEST],
+  ])('a backoff of %s is a backoff', async (_name, duration) => {
+    const action = unique('long');
+    const worker = await yard.connect({ actions: [action] });
+    const runId = await yard.submit({ action, retry: { maxAttempts: 3, initialBackoff: duration } });
+    await failNext(worker);
+    await timeGoesBy(yard, 300);
+    expect(await yard.stepState(runId)).toBe('BLOCKED');
+    expect(worker.unread('runStep')).toEqual([]);
+    await yard.admin.cancelRun({ runId });
+  });
+});
+
 describe('accept deadline', () => {
   const ACCEPT_MS = 700;
   const impatient = useYard({ times: { acceptTimeoutMs: ACCEPT_MS } });

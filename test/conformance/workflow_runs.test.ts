@@ -96,6 +96,33 @@ describe('inputs and outputs of a workflow', () => {
     expect(JSON.parse(run.outputJson).join).toBe('joined');
   });
 
+  it('whatever its steps are called', async () => {
+    const action = unique('names');
+    const worker = await yard.connect({ actions: [action], slots: 4 });
+    const names = ['__proto__', 'constructor', 'toString', '1'];
+    const runId = await runFlow(yard, [
+      ...names.map((name) => ({ name, action })),
+      { name: 'join', action, needs: names },
+    ]);
+    for (const name of names) worker.succeed(await takeStep(worker, name), `of ${name}`);
+    const join = await takeStep(worker, 'join');
+    const entries = Object.entries(JSON.parse(join.inputJson)).sort();
+    expect(entries).toEqual(names.map((name) => [name, `of ${name}`]).sort());
+    await worker.settled(worker.succeed(join));
+    expect((await yard.run(runId)).state).toBe(RunState.SUCCEEDED);
+  });
+
+  it('a need named twice is one need', async () => {
+    const action = unique('twice');
+    const worker = await yard.connect({ actions: [action] });
+    await runFlow(yard, [
+      { name: 'one', action },
+      { name: 'two', action, needs: ['one', 'one'] },
+    ]);
+    succeedWith(worker, await worker.take(), ODD_OUTPUT);
+    expect(await worker.take()).toMatchObject({ stepName: 'two', inputJson: ODD_OUTPUT });
+  });
+
   it('a step that is tried again gets the same input', async () => {
     const action = unique('again');
     const worker = await yard.connect({ actions: [action] });
