@@ -435,6 +435,24 @@ describe('RetryRun', () => {
     expect(spare.unread('runStep')).toEqual([]);
   });
 
+  it('what failed because of another run is judged anew', async () => {
+    const action = unique('retry');
+    const worker = await yard.connect({ actions: [action] });
+    const cause = await yard.submit({ action });
+    const runId = await runFlow(yard, chain(['one', 'two'], { action }), {}, { dependsOnRunIds: [cause] });
+    await failNext(worker);
+    const caused = { state: RunState.FAILED, error: { reason: 'CAUSED_BY', causedById: cause } };
+    expect(await yard.run(runId)).toMatchObject(caused);
+    await yard.admin.retryRun({ runId });
+    expect(await ended(yard, runId)).toMatchObject(caused);
+    await yard.admin.retryRun({ runId: cause });
+    await worker.work();
+    await yard.admin.retryRun({ runId });
+    await workOn(worker, 'one');
+    await workOn(worker, 'two');
+    expect(await yard.run(runId)).toMatchObject({ state: RunState.SUCCEEDED });
+  });
+
   it('what depended on it stays failed, and what comes after depends on the new try', async () => {
     const action = unique('retry');
     const worker = await yard.connect({ actions: [action] });
