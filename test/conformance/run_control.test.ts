@@ -2,7 +2,7 @@ import { status } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
 import { CancelMode } from '../../gen/yardmaster/v1/admin_service_pb.ts';
 import { Priority, RunState, Sticky } from '../../gen/yardmaster/v1/run_pb.ts';
-import { present, runOf, unique, useYard } from '../support/conformance.ts';
+import { present, type RunInit, runOf, unique, useYard } from '../support/conformance.ts';
 import { failureOf } from '../support/conformance_calls.ts';
 import { desired } from '../support/conformance_labels.ts';
 import {
@@ -10,7 +10,9 @@ import {
   chain,
   ended,
   failNext,
+  flowRun,
   ms,
+  putWorkflow,
   runFlow,
   states,
   statesOf,
@@ -36,10 +38,6 @@ describe('dependencies between runs', () => {
     const end = await failureOf(yard.submit({ action }, { dependsOnRunIds: [known, UNKNOWN_ID] }));
     expect(end).toMatchObject(RUN_NOT_FOUND);
     expect(end.message).toContain(UNKNOWN_ID);
-    const inBatch = runOf({ action }, { dependsOnRunIds: [UNKNOWN_ID] });
-    const batch = await failureOf(yard.admin.scheduleRuns({ runs: [runOf({ action }), inBatch] }));
-    expect(batch).toMatchObject(RUN_NOT_FOUND);
-    expect(batch.message).toContain('runs[1]');
     expect((await yard.admin.listRuns({ action, anyState: true })).runs).toHaveLength(1);
   });
 
@@ -129,6 +127,30 @@ describe('dependencies between runs', () => {
     await yard.quiet(worker);
     expect(worker.unread('runStep')).toEqual([]);
     expect(await yard.runState(first)).toBe('SUCCEEDED');
+  });
+});
+
+describe('a batch of runs', () => {
+  it('is refused as a whole, naming the index of the run', async () => {
+    const action = unique('batch');
+    const { name } = await putWorkflow(yard, [{ name: 'one', action }]);
+    const fine = runOf({ action });
+    const refused: [run: RunInit, reason: string][] = [
+      [flowRun(unique('unknown')), 'WORKFLOW_NOT_FOUND'],
+      [flowRun(name, { workflowVersion: 2 }), 'WORKFLOW_NOT_FOUND'],
+      [runOf({ action }, { dependsOnRunIds: [UNKNOWN_ID] }), 'RUN_NOT_FOUND'],
+      [runOf({ action }, { pinToWorkerId: UNKNOWN_ID, sticky: Sticky.HARD }), 'WORKER_NOT_FOUND'],
+      [runOf({ action, desiredLabels: [desired('memory', 'LESS_THAN', 'x')] }), 'INVALID_LABEL'],
+    ];
+    for (const [run, reason] of refused) {
+      const end = await failureOf(yard.admin.scheduleRuns({ runs: [fine, flowRun(name), run] }));
+      expect(end).toMatchObject({ reason, domain: 'yardmaster' });
+      expect.soft(end.message, reason).toContain('runs[2]');
+    }
+    expect((await yard.admin.listRuns({ action, anyState: true })).runs).toEqual([]);
+    // Nor was a number taken.
+    await yard.admin.scheduleRuns({ runs: [fine, flowRun(name)] });
+    expect((await yard.admin.getRun({ workflow: name, number: 1n })).run).toMatchObject({ number: 1n });
   });
 });
 
@@ -433,6 +455,42 @@ describe('RetryRun', () => {
     expect((await yard.run(kept)).pinnedWorkerId).toBe(pinned.workerId);
     await yard.quiet(spare);
     expect(spare.unread('runStep')).toEqual([]);
+  });
+
+  it('a pin that is kept to a worker that is gone for good does not wait for it', async () => {
+    const action = unique('retry');
+    const pinned = await yard.connect({ actions: [action] });
+    const runId = await yard.submit({ action, scheduleTimeout: ms(0) }, { sticky: Sticky.HARD });
+    await failNext(pinned);
+    await yard.admin.deleteWorker({ workerId: pinned.workerId });
+    const retried = await yard.admin.retryRun({ runId, keepPin: true }).then(
+      () => true,
+      () => false,
+    );
+    // Refused, or failed at once for that reason.
+    const run = await ended(yard, runId);
+    expect(run.state).toBe(RunState.FAILED);
+    expect(run.error?.reason).toBe(retried ? 'STICKY_WORKER_DELETED' : 'APPLICATION');
+    await yard.admin.retryRun({ runId });
+    const other = await yard.connect({ actions: [action] });
+    await other.work();
+    expect((await yard.run(runId)).state).toBe(RunState.SUCCEEDED);
+  });
+
+  it('takes its place in the queue of its concurrency key again', async () => {
+    const [action, key] = [unique('retry'), unique('dataset')];
+    const worker = await yard.connect({ actions: [action], slots: 4 });
+    const first = await yard.submit({ action }, { concurrency: { key } });
+    const second = await yard.submit({ action }, { concurrency: { key } });
+    await failNext(worker);
+    const offer = await worker.take();
+    expect(offer.runId).toBe(second);
+    await yard.admin.retryRun({ runId: first });
+    await yard.quiet(worker);
+    expect(worker.unread('runStep')).toEqual([]);
+    expect(await yard.stepState(first)).toBe('BLOCKED');
+    worker.succeed(offer);
+    expect((await worker.next('runStep')).runId).toBe(first);
   });
 
   it('what failed because of another run is judged anew', async () => {

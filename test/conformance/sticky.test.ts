@@ -2,7 +2,7 @@ import { status } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
 import { RunState, Sticky, Verdict } from '../../gen/yardmaster/v1/run_pb.ts';
 import type { RunStep } from '../../gen/yardmaster/v1/worker_service_pb.ts';
-import { present, runOf, unique, until, useYard } from '../support/conformance.ts';
+import { present, unique, until, useYard } from '../support/conformance.ts';
 import { failureOf } from '../support/conformance_calls.ts';
 import { desired, optional } from '../support/conformance_labels.ts';
 import {
@@ -241,10 +241,6 @@ describe('sticky', () => {
       const end = await failureOf(yard.submit({ action }, { pinToWorkerId, sticky: HARD }));
       expect(end).toMatchObject({ code: status.NOT_FOUND, reason: 'WORKER_NOT_FOUND', domain: 'yardmaster' });
     }
-    const inBatch = runOf({ action }, { pinToWorkerId: 'nobody', sticky: HARD });
-    const batch = await failureOf(yard.admin.scheduleRuns({ runs: [runOf({ action }), inBatch] }));
-    expect(batch).toMatchObject({ code: status.NOT_FOUND, reason: 'WORKER_NOT_FOUND' });
-    expect(batch.message).toContain('runs[1]');
     expect((await yard.admin.listRuns({ action, anyState: true })).runs).toEqual([]);
   });
 
@@ -433,6 +429,22 @@ describe('the pinned worker is deleted', () => {
     expect(run.steps[2]?.error).toMatchObject({ reason: 'CAUSED_BY', causedById: two.stepId });
     const second = await yard.connect({ actions: [other] });
     expect(await second.next('runStep')).toMatchObject({ runId: soft, stepName: 'two' });
+  });
+
+  it('fails a HARD step that was running on it, and what is blocked behind it', async () => {
+    const action = unique('deleted');
+    const pinned = await yard.connect({ actions: [action] });
+    const forEver = { action, scheduleTimeout: ms(0) };
+    const runId = await runFlow(yard, chain(['one', 'two'], forEver), { sticky: HARD });
+    await pinned.take();
+    await pinned.settled(pinned.sequence);
+    const idle = await yard.connect({ actions: [action] });
+    await yard.admin.deleteWorker({ workerId: pinned.workerId, force: true });
+    const run = await ended(yard, runId);
+    expect(run).toMatchObject({ state: RunState.FAILED, error: { reason: 'STICKY_WORKER_DELETED' } });
+    expect(statesOf(run)).toEqual({ one: 'FAILED', two: 'SKIPPED' });
+    await yard.quiet(idle);
+    expect(idle.unread('runStep')).toEqual([]);
   });
 
   it('a HARD step that failed on it and waits out its backoff is not left waiting for ever', async () => {

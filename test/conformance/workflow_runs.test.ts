@@ -329,10 +329,6 @@ describe('runs of a workflow', () => {
     const end = await failureOf(startFlow(yard, unknown));
     expect(end).toMatchObject(notFound);
     expect(end.message).toContain(unknown);
-    // All or nothing, naming which.
-    const batch = await failureOf(yard.admin.scheduleRuns({ runs: [flowRun(name), flowRun(unknown)] }));
-    expect(batch).toMatchObject(notFound);
-    expect(batch.message).toContain('runs[1]');
     expect((await yard.admin.listRuns({ workflow: name, anyState: true })).runs).toHaveLength(3);
   });
 

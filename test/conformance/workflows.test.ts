@@ -104,6 +104,23 @@ describe('PutWorkflow', () => {
     expect((await putWorkflow(yard, many.slice(1))).steps).toHaveLength(1_000);
   });
 
+  it('refuses no steps at all, and a step without a name or an action', async () => {
+    await refusalOf([]);
+    const nameless = await refusalOf([
+      { name: 'fine', action: 'train' },
+      { name: '', action: 'train' },
+    ]);
+    expect(nameless.fields[0]?.field).toMatch(/^steps\[1\]\.name/);
+    const idle = await refusalOf([
+      { name: 'fine', action: 'train' },
+      { name: 'idle', action: '' },
+    ]);
+    expect(idle.fields[0]?.field).toMatch(/^steps\[1\]\.action/);
+    expect(await failureOf(yard.admin.putWorkflow({ name: '', steps: [{ name: 'a', action: 'a' }] }))).toMatchObject(
+      INVALID,
+    );
+  });
+
   it('a run without a workflow has one step, which can need no other', async () => {
     const end = await failureOf(yard.submit({ name: 'lone', action: 'train', needs: ['other'] }));
     expect(end).toMatchObject(INVALID);
