@@ -87,10 +87,9 @@ function fire(state: EngineState, turn: Turn, due: Due): void {
 function scheduleTimedOut(state: EngineState, turn: Turn, step: StepRecord): void {
   step.scheduleTimer = NO_TIMER;
   const waitedMs = turn.nowMs - (step.readyMs ?? turn.nowMs);
-  const failure = {
-    ...failureOf('SCHEDULE_TIMEOUT', `no worker took the step within ${Math.round(waitedMs)} ms`),
-    explanation: explainWaiting(state, turn, step),
-  };
+  const explanation = explainWaiting(state, turn, step);
+  const message = `no worker took the step within ${Math.round(waitedMs)} ms: ${explanation.summary}`;
+  const failure = { ...failureOf('SCHEDULE_TIMEOUT', message), explanation };
   if (step.assignment === null) {
     endWaitingStep(state, turn, step, 'TIME_OUT', failure);
   } else {

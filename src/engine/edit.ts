@@ -1,10 +1,10 @@
 /** Edits of a run that nobody has been given yet: priority and runs_on. */
-import { isRefusal, type Refusal, refuse, refuseLimit } from '../domain/refusal.ts';
+import { isRefusal, type Refusal, refuse } from '../domain/refusal.ts';
 import { runEnded } from '../domain/run.ts';
 import { stepEnded } from '../domain/step.ts';
 import type { CommandOf, ResultOf } from './commands.ts';
 import { addHeld, removeHeld } from './concurrency.ts';
-import { demandOf } from './pins.ts';
+import { checkRunsOn, demandOf } from './pins.ts';
 import { findRun } from './runs.ts';
 import type { EngineState, RunRecord, StepRecord } from './state.ts';
 import { runChanged, stepChanged, type Turn } from './turn.ts';
@@ -43,11 +43,8 @@ function checkEdit(state: EngineState, run: RunRecord, { runsOn }: CommandOf<'up
     });
   }
   if (runsOn === null) return null;
-  for (const { definition } of run.steps) {
-    const count = new Set([...runsOn, ...definition.runsOn]).size;
-    if (count > state.limits.runsOnMax) return refuseLimit('runs_on.tags', count, state.limits.runsOnMax, 'tags');
-  }
-  return null;
+  const definitions = run.steps.map((step) => step.definition);
+  return checkRunsOn('runs_on.tags', runsOn, definitions, state.limits);
 }
 
 function editStep(state: EngineState, turn: Turn, step: StepRecord): void {

@@ -1,6 +1,9 @@
 /** Where a sticky run is pinned: set by its assignments, tentative until one of them is accepted. */
 import { demandKey } from '../domain/demand.ts';
+import type { Limits } from '../domain/limits.ts';
+import { type Refusal, refuseLimit } from '../domain/refusal.ts';
 import type { Pin } from '../domain/sticky.ts';
+import type { TagSet } from '../domain/tags.ts';
 import { addTo, removeFrom } from './capacity.ts';
 import {
   type AssignmentRecord,
@@ -26,6 +29,21 @@ export function demandOf(state: EngineState, run: RunRecord, definition: StepDef
   };
   const key = demandKey(spec);
   return state.demands.get(key) ?? createDemand(run.namespace, spec, key);
+}
+
+/** The tags of the run and those of a step have one limit together; what both name counts once. */
+export function checkRunsOn(
+  field: string,
+  runsOn: TagSet,
+  steps: readonly StepDefinition[],
+  { runsOnMax }: Limits,
+): Refusal | null {
+  for (const step of steps) {
+    if (runsOn.length + step.runsOn.length <= runsOnMax) continue;
+    const count = new Set([...runsOn, ...step.runsOn]).size;
+    if (count > runsOnMax) return refuseLimit(field, count, runsOnMax, `tags together with step "${step.name}"`);
+  }
+  return null;
 }
 
 function pinOf(state: EngineState, run: RunRecord): Pin | null {

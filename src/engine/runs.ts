@@ -3,7 +3,7 @@ import { isRefusal, type Refusal, refuse } from '../domain/refusal.ts';
 import { stepEnded } from '../domain/step.ts';
 import type { CommandOf, LiveStep, ResultOf, RunDraft, ScheduledRun, Warning } from './commands.ts';
 import { dependencyStates, dependOn, failByDependency } from './dependencies.ts';
-import { demandOf, indexPin } from './pins.ts';
+import { checkRunsOn, demandOf, indexPin } from './pins.ts';
 import {
   type DemandRecord,
   type EngineState,
@@ -58,6 +58,9 @@ function planOf(state: EngineState, seen: ReadonlyMap<string, RunDraft>, draft: 
   if (earlier !== null) return { draft, workflow: null, dependencies: new Map() };
   const workflow = 'workflow' in draft.what ? chosenWorkflow(state, namespace, draft.what.workflow) : null;
   if (isRefusal(workflow)) return workflow;
+  const steps = 'step' in draft.what ? [draft.what.step] : (workflow?.steps ?? []);
+  const tooMany = checkRunsOn('runs_on', draft.runsOn, steps, state.limits);
+  if (tooMany) return tooMany;
   const dependencies = dependencyStates(state, namespace, draft.dependsOn, draft.storedDependencies);
   if (isRefusal(dependencies)) return dependencies;
   if (draft.pinToWorkerId !== '' && state.workers.get(draft.pinToWorkerId)?.namespace !== namespace) {
