@@ -3,6 +3,7 @@ import { Command, CommanderError, Option } from 'commander';
 import { agentCommand } from './agent/command.ts';
 import { cancelCommand } from './commands/cancel.ts';
 import { drainCommand, resumeCommand } from './commands/drain.ts';
+import { explainCommand } from './commands/explain.ts';
 import { logsCommand } from './commands/logs.ts';
 import { namespacesCommand } from './commands/namespaces.ts';
 import { queueCommand } from './commands/queue.ts';
@@ -86,6 +87,7 @@ function programOf(cli: Cli): Command {
     runsCommand(cli),
     runCommand(cli),
     logsCommand(cli),
+    explainCommand(cli),
     cancelCommand(cli),
     workersCommand(cli),
     registerCommand(cli),

@@ -3,7 +3,7 @@ import type { Explanation, WorkerReport } from '../../domain/explain.ts';
 import type { StepState } from '../../domain/step.ts';
 
 /** Of JSON, which is no shorter than what goes over the wire: half of what clients take by default. */
-export const PAGE_BYTES_MAX = 2 * 1024 * 1024;
+const PAGE_BYTES_MAX = 2 * 1024 * 1024;
 
 interface Entry {
   readonly name: string;
