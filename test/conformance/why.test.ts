@@ -10,6 +10,7 @@ import {
   Verdict,
   type WorkerReport,
 } from '../../gen/yardmaster/v1/run_pb.ts';
+import { DeviceKind } from '../../gen/yardmaster/v1/worker_pb.ts';
 import { nameIn, present, type RunRest, runOf, type StepInit, unique, until, useYard } from '../support/conformance.ts';
 import { failureOf } from '../support/conformance_calls.ts';
 import { desired, optional } from '../support/conformance_labels.ts';
@@ -258,6 +259,25 @@ describe('why', () => {
     expect(clausesOf(present(explanation.workers[0]))).toEqual(['LABEL memory']);
     expect(at(explanation.asOfTime)).toBeGreaterThanOrEqual(before - 1);
     expect(at(explanation.asOfTime)).toBeLessThanOrEqual(Date.now() + 1);
+  });
+
+  it('Y2 the device: none of the kind, or none free', async () => {
+    const { metadata } = await newNamespace(yard);
+    const action = unique('y2');
+    const step = { action, device: DeviceKind.GPU, noDeviceFallback: true };
+    const bare = await connectIn(yard, metadata, { actions: [action], slots: 2 });
+    const runId = await submitIn(metadata, step);
+    const none = await explain(runId, '', metadata);
+    expect(nameIn(Verdict, none.verdict)).toBe('UNSATISFIABLE_NOW');
+    expect(none.workers.map(clausesOf)).toEqual([['DEVICE']]);
+    const gpu = await connectIn(yard, metadata, { actions: [action], slots: 2, devices: { gpuIds: ['0'] } });
+    expect((await gpu.take()).runId).toBe(runId);
+    const second = await submitIn(metadata, step);
+    const taken = await explain(second, '', metadata);
+    expect(nameIn(Verdict, taken.verdict)).toBe('BUSY');
+    const clauses = Object.fromEntries(taken.workers.map((report) => [report.workerId, clausesOf(report)]));
+    expect(clauses).toEqual({ [bare.workerId]: ['DEVICE'], [gpu.workerId]: ['DEVICE'] });
+    for (const report of taken.workers) expect(clauseOf(report, 'DEVICE').needs).toMatch(/gpu/i);
   });
 
   it('Y2 how many go first, and how much time is left', async () => {
