@@ -14,6 +14,7 @@ import type { WorkerOptions } from './options.ts';
 import { Runner } from './runner.ts';
 import { Session } from './session.ts';
 import type { GiveBack, SessionPorts } from './session-ports.ts';
+import { ThreadedWorker } from './threaded-worker.ts';
 import { type Deferred, deferred, Waiters } from './waiters.ts';
 import type { StopOptions, Worker, WorkerEnd, WorkerHealth } from './worker-api.ts';
 
@@ -42,6 +43,7 @@ export interface WorkerRuntime {
 }
 
 export function createWorker(options: WorkerOptions): Worker {
+  if (options.thread === true) return new ThreadedWorker(options, systemClock().nowMs());
   return createWorkerOn(options, {
     clock: systemClock(),
     fraction: systemIds().fraction,

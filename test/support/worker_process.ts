@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import type { WorkerEvent, WorkerOptions } from '../../src/worker/index.ts';
 import { until } from './until.ts';
 
-type AnyEvent = { type: WorkerEvent['type']; kind?: string; reason?: string };
+type AnyEvent = { type: WorkerEvent['type'] | 'closed'; kind?: string; reason?: string };
 
 export interface WorkerProcess {
   readonly pid: number;
@@ -14,6 +14,8 @@ export interface WorkerProcess {
   say(line: string): void;
   pause(): void;
   wake(): void;
+  /** Resolves with its exit code. */
+  stop(): Promise<number | null>;
   kill(): Promise<void>;
 }
 
@@ -21,8 +23,9 @@ export interface WorkerProcess {
 export async function startWorkerProcess(
   options: Omit<WorkerOptions, 'actions'> & { actions: string[] },
 ): Promise<WorkerProcess> {
+  const loader = new URL('ts_threads.mjs', import.meta.url).href;
   const main = new URL('worker_main.ts', import.meta.url).pathname;
-  const child = spawn(process.execPath, ['--import', 'tsx', main, JSON.stringify(options)], {
+  const child = spawn(process.execPath, ['--import', loader, main, JSON.stringify(options)], {
     stdio: ['pipe', 'pipe', 'pipe'],
   });
   let output = '';
@@ -48,6 +51,11 @@ export async function startWorkerProcess(
     say: (line) => void child.stdin.write(`${line}\n`),
     pause: () => void child.kill('SIGSTOP'),
     wake: () => void child.kill('SIGCONT'),
+    async stop() {
+      child.kill('SIGTERM');
+      await exited;
+      return child.exitCode;
+    },
     async kill() {
       child.kill('SIGKILL');
       await exited;
