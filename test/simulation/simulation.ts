@@ -1,0 +1,221 @@
+/** One simulation: a plane, its workers and its callers through a time of faults, and then a time without any. */
+import { stepEnded } from '../../src/domain/step.ts';
+import { type Callers, createCallers } from './callers.ts';
+import { createChance } from './chance.ts';
+import { createDeadlines } from './deadlines.ts';
+import { type FaultTargets, injectFault } from './faults.ts';
+import { createHost, type Host, type Incarnation, type WorkerSpec } from './fleet.ts';
+import { seededIds, short } from './ids.ts';
+import { createExecutionJournal } from './journal.ts';
+import { createNetwork } from './network.ts';
+import { createStreamBook, type Scene } from './scene.ts';
+import { createServer, type SimServer } from './server.ts';
+import { createStore, type SimStore } from './store.ts';
+import { watchCommits } from './watch_commits.ts';
+import { watchDecisions, whyNot } from './watch_decisions.ts';
+import { watchStreams } from './watch_streams.ts';
+import { createWorld, START_MS, type World } from './world.ts';
+
+/** How long things go wrong, and how long it may take until all is well again. */
+const FAULTS_MS = 150_000;
+const CALM_MS_MAX = 600_000;
+const RUNS = 40;
+const FAULTS_PER_SIMULATION = 35;
+
+export interface Report {
+  readonly seed: number;
+  readonly hash: string;
+  readonly lines: readonly string[];
+  readonly runs: number;
+  readonly executions: number;
+  readonly successes: number;
+  readonly scheduleTimeouts: number;
+  readonly events: number;
+  readonly simulatedMs: number;
+  readonly faults: ReadonlyMap<string, number>;
+  /** null: every promise was kept. */
+  readonly failure: string | null;
+}
+
+const FLEET: readonly WorkerSpec[] = [
+  {
+    host: 'alpha',
+    name: 'alpha',
+    tags: ['gpu'],
+    labels: { zone: 'a', memory: 512 },
+    slots: 2,
+    actions: ['build', 'train'],
+  },
+  {
+    host: 'beta',
+    name: 'beta',
+    tags: [],
+    labels: { zone: 'b', memory: 256 },
+    slots: 1,
+    actions: ['build', 'test', 'train'],
+  },
+  {
+    host: 'gamma',
+    name: 'gamma',
+    tags: ['cpu'],
+    labels: { zone: 'a', memory: 64 },
+    slots: 3,
+    actions: ['build', 'test'],
+  },
+  { host: 'delta', name: '', tags: [], labels: { memory: 128 }, slots: 1, actions: ['build', 'test'] },
+];
+
+export async function simulate(seed: number, keepLines = false): Promise<Report> {
+  const world = createWorld(keepLines);
+  const stage = createStage(world, seed);
+  let failure: string | null = null;
+  try {
+    await stage.play();
+  } catch (error) {
+    failure =
+      error instanceof Error && error.name === 'BrokenPromiseError' ? error.message : String((error as Error).stack);
+  }
+  const { commits, journal, deadlines, callers, faults } = stage;
+  return {
+    seed,
+    hash: world.hash(),
+    lines: world.lines,
+    runs: callers.orders.length,
+    executions: journal.all.size,
+    successes: commits.successes,
+    scheduleTimeouts: deadlines.timeouts,
+    events: world.events,
+    simulatedMs: world.elapsedMs(),
+    faults,
+    failure,
+  };
+}
+
+function createStage(world: World, seed: number) {
+  const chance = createChance(seed);
+  let calm = false;
+  const isCalm = () => calm;
+  const ids = seededIds(chance.fork());
+  const network = createNetwork(world, chance.fork());
+  const store = createStore(world, chance.fork());
+  const journal = createExecutionJournal();
+  const streams = createStreamBook();
+  const hosts: Host[] = [];
+  const scene: Scene = {
+    world,
+    store,
+    journal,
+    server: () => server,
+    workerAt: streams.workerAt,
+    isStopping: (process) => hosts.some((host) => host.isStopping(process)),
+  };
+  const commits = watchCommits(scene);
+  const deadlines = createDeadlines(scene);
+  store.onWritten(({ runs }) => {
+    for (const { after } of runs) deadlines.committed(after.run_id, after.revision);
+  });
+  watchStreams(scene, network, commits);
+  const server = createServer({
+    world,
+    network,
+    store,
+    ids,
+    onAttached: streams.add,
+    onTerm(engine, process, isStalled) {
+      deadlines.begin(engine, process, isStalled);
+      watchDecisions(scene, deadlines, engine, process);
+    },
+  });
+  const fleet = { world, chance: chance.fork(), network, journal, isCalm };
+  hosts.push(...FLEET.map((spec) => createHost(fleet, spec)));
+  const callers = createCallers({ world, chance: chance.fork(), server, ids, isCalm });
+  const faults = new Map<string, number>();
+  const targets: FaultTargets = { world, chance: chance.fork(), network, store, server, hosts, callers };
+
+  async function play(): Promise<void> {
+    server.start();
+    for (const host of hosts) world.after(chance.between(0, 3_000), host.start);
+    for (let run = 0; run < RUNS; run++) world.after(chance.between(0, FAULTS_MS), callers.submit);
+    for (let fault = 0; fault < FAULTS_PER_SIMULATION; fault++) {
+      world.after(chance.between(1_000, FAULTS_MS), () => injectFault(targets, faults));
+    }
+    await world.run(START_MS + FAULTS_MS);
+    calm = true;
+    world.note('world', 'the faults are over');
+    becalm(targets);
+    const isOver = () => unended(callers, store, server).length === 0 && isClean(hosts, server);
+    await world.run(world.nowMs() + CALM_MS_MAX, isOver);
+    checkEnd(world, callers, store, server, hosts);
+    await world.run(world.nowMs());
+  }
+
+  return { play, commits, journal, deadlines, callers, faults };
+}
+
+/** Everything that is broken is mended, and every worker is what it was at the start. */
+function becalm({ world, network, store, server, hosts }: FaultTargets): void {
+  network.calm();
+  store.calm();
+  if (!server.isUp) server.start();
+  const mend = () => {
+    for (const host of hosts) {
+      host.ensure();
+      for (const incarnation of host.incarnations) settleDown(host, incarnation);
+    }
+    for (const { worker_id: workerId, draining } of store.workers.values()) {
+      if (draining) server.call({ kind: 'resume_worker', namespace: 'default', workerId }, () => {});
+    }
+    world.after(20_000, mend);
+  };
+  mend();
+}
+
+function settleDown({ spec }: Host, { process, worker }: Incarnation): void {
+  process.enter(() => {
+    worker.setSlots(spec.slots);
+    const zone = spec.labels.zone ?? null;
+    worker.upsertLabels({ zone, memory: spec.labels.memory ?? null }).catch(() => {});
+  });
+}
+
+/** Acknowledged, and still under way, though somebody could do it. */
+function unended({ orders }: Callers, store: SimStore, server: SimServer): string[] {
+  const state = server.engine()?.state;
+  if (state === undefined) return ['nobody decides'];
+  return orders.flatMap(({ runId, requestId }) => {
+    if (runId === null) return [`${requestId} was never answered`];
+    const row = store.runs.get(runId);
+    if (row === undefined) return [`run ${short(runId)} was acknowledged, and is lost`];
+    if (row.end_ms !== null) return [];
+    const [step] = state.runs.get(runId)?.steps ?? [];
+    if (step === undefined || stepEnded(step.state))
+      return [`run ${short(runId)} is ${row.step_state} in the store only`];
+    const workers = [...state.workers.values()].filter(({ connection }) => connection !== null);
+    const isPossible = step.state !== 'PENDING' || workers.some((worker) => whyNot(worker, step) === null);
+    return isPossible || step.scheduleDeadlineMs !== null ? [`run ${short(runId)} is ${step.state}`] : [];
+  });
+}
+
+/** Nothing is held, kept or unsaid any more. */
+function isClean(hosts: readonly Host[], server: SimServer): boolean {
+  return dirt(hosts, server).length === 0;
+}
+
+function dirt(hosts: readonly Host[], server: SimServer): string[] {
+  const workers = [...(server.engine()?.state.workers.values() ?? [])];
+  const held = workers.flatMap(({ name, assignments, reserved }) =>
+    assignments.size + reserved.size === 0
+      ? []
+      : [
+          `${name} has ${assignments.size} assignments and ${reserved.size} reserved slots (${[...reserved].map(short)})`,
+        ],
+  );
+  const connected = workers.filter(({ connection }) => connection !== null).length;
+  const missing = connected < hosts.length ? [`${connected} of ${hosts.length} workers are connected`] : [];
+  return [...held, ...missing];
+}
+
+function checkEnd(world: World, callers: Callers, store: SimStore, server: SimServer, hosts: readonly Host[]): void {
+  for (const problem of unended(callers, store, server)) world.broken(`at the end: ${problem}`);
+  for (const problem of dirt(hosts, server)) world.broken(`at the end: ${problem}`);
+}
