@@ -114,13 +114,7 @@ const FAULTS: Readonly<Record<string, readonly [number, Fault]>> = {
       process.enter(() => void worker.upsertLabels({ zone, memory }).catch(() => {}));
     }),
   ],
-  'slots changed': [
-    4,
-    onProcess(({ process, worker }, { chance }) => {
-      const slots = chance.whole(0, 4);
-      process.enter(() => worker.setSlots(slots));
-    }),
-  ],
+  'slots changed': [4, onProcess((incarnation, { chance }) => incarnation.setSlots(chance.whole(0, 4)))],
   'worker drained': [
     2,
     ({ world, chance, store, server }) => {

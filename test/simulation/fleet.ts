@@ -27,6 +27,8 @@ export interface WorkerSpec {
 export interface Incarnation {
   readonly process: SimProcess;
   readonly worker: Worker;
+  /** Slots from now on. */
+  setSlots(slots: number): void;
   /** Tells it to stop in good order. */
   stop(graceMs: number): void;
 }
@@ -60,12 +62,13 @@ export function createHost(options: FleetOptions, spec: WorkerSpec): Host {
   function start(): void {
     count += 1;
     const process = createProcess(world, `${spec.host}-${count}`);
+    const slots = { count: spec.slots };
     const worker = createWorkerOn(
       {
         ...(spec.name === '' ? {} : { name: spec.name, tags: spec.tags }),
         labels: spec.labels,
         slots: spec.slots,
-        actions: Object.fromEntries(spec.actions.map((action) => [action, handlerOf(options, spec, process)])),
+        actions: Object.fromEntries(spec.actions.map((action) => [action, handlerOf(options, spec, process, slots)])),
         accept: acceptOf(options),
         onEvent: (event) => tell(world, process, event),
       },
@@ -74,6 +77,12 @@ export function createHost(options: FleetOptions, spec: WorkerSpec): Host {
     const incarnation: Incarnation = {
       process,
       worker,
+      setSlots(count) {
+        process.enter(() => {
+          slots.count = count;
+          worker.setSlots(count);
+        });
+      },
       stop(graceMs) {
         stopping.add(process);
         process.enter(() => void worker.stop({ graceMs }));
@@ -134,14 +143,23 @@ function planOf({ chance, isCalm }: FleetOptions): Plan {
   };
 }
 
-function handlerOf(options: FleetOptions, spec: WorkerSpec, process: SimProcess) {
+function handlerOf(options: FleetOptions, spec: WorkerSpec, process: SimProcess, slots: { readonly count: number }) {
   const { world, journal, chance } = options;
   return (context: StepContext): Promise<unknown> => {
     const { assignmentId, runId } = context;
     const plan = planOf(options);
-    const execution: Execution = { assignmentId, runId, workerName: spec.host, process, outcome: null };
+    const execution: Execution = {
+      assignmentId,
+      runId,
+      workerName: spec.host,
+      process,
+      outcome: null,
+      isForgotten: false,
+    };
     if (journal.of(assignmentId) !== undefined) world.broken(`assignment ${short(assignmentId)} is executed twice`);
     journal.begin(execution);
+    const running = journal.runningIn(process).length;
+    if (running > slots.count) world.broken(`${process.name} runs ${running} handlers, it has ${slots.count} slots`);
     return new Promise((resolve, reject) => {
       const end = (outcome: Execution['outcome'], tell: () => void) => {
         if (execution.outcome !== null) return;

@@ -8,6 +8,8 @@ export interface Execution {
   readonly process: SimProcess;
   /** null while it runs. A process that dies takes its handlers with it. */
   outcome: 'succeeded' | 'failed' | 'aborted' | null;
+  /** The server no longer knows of it: its process came back after its grace, or the server forgot in a restart. */
+  isForgotten: boolean;
 }
 
 export interface ExecutionJournal {

@@ -170,9 +170,9 @@ function becalm({ world, network, store, server, hosts }: FaultTargets): void {
   mend();
 }
 
-function settleDown({ spec }: Host, { process, worker }: Incarnation): void {
+function settleDown({ spec }: Host, { process, worker, setSlots }: Incarnation): void {
+  setSlots(spec.slots);
   process.enter(() => {
-    worker.setSlots(spec.slots);
     const zone = spec.labels.zone ?? null;
     worker.upsertLabels({ zone, memory: spec.labels.memory ?? null }).catch(() => {});
   });

@@ -27,6 +27,7 @@ export function watchDecisions(scene: Scene, deadlines: Deadlines, engine: Engin
     if (command.kind === 'open_session' && !isRefusal(outcome.result)) {
       const opened = outcome.result as unknown as SessionOpened;
       if (opened.resumed) deadlines.checkResume(opened.worker.workerId, opened.worker.name);
+      noteForgotten(scene, state.workers.get(opened.worker.workerId), server);
     }
     const runs = changedRuns(outcome);
     for (const attempt of attemptsOf(outcome)) deadlines.attemptEnded(attempt);
@@ -39,6 +40,19 @@ export function watchDecisions(scene: Scene, deadlines: Deadlines, engine: Engin
     deadlines.decided(state, runs);
     return outcome;
   };
+}
+
+/**
+ * Places are kept by a server for as long as it lives, and for a session for as long as it can be resumed. What still
+ * runs after that only the worker itself counts.
+ */
+function noteForgotten({ workerAt, journal }: Scene, worker: WorkerRecord | undefined, server: SimProcess): void {
+  const process = workerAt(server, worker?.connection ?? 0);
+  if (worker === undefined || process === undefined) return;
+  for (const execution of journal.runningIn(process)) {
+    const { assignmentId } = execution;
+    execution.isForgotten ||= !worker.assignments.has(assignmentId) && !worker.reserved.has(assignmentId);
+  }
 }
 
 function changedRuns({ changes }: Outcome<unknown>): RunRecord[] {
@@ -73,12 +87,11 @@ function checkPlacement({ world, workerAt, journal }: Scene, state: EngineState,
   if (counted > worker.slots) world.broken(`${what}: ${counted} of ${worker.slots} slots`);
   const process = workerAt(server, worker.connection ?? 0);
   if (process === undefined) return;
-  const held = new Set(worker.assignments.keys());
-  for (const execution of journal.runningIn(process)) held.add(execution.assignmentId);
+  const running = journal.runningIn(process).filter(({ isForgotten }) => !isForgotten);
+  const held = new Set([...worker.assignments.keys(), ...running.map((execution) => execution.assignmentId)]);
   if (held.size > worker.slots) {
-    const running = journal.runningIn(process).map((execution) => short(execution.assignmentId));
     world.broken(
-      `${what}: with the handlers that still run (${running.join(' ')}), ${held.size} of ${worker.slots} slots`,
+      `${what}: with the handlers that still run (${running.map((one) => short(one.assignmentId)).join(' ')}), ${held.size} of ${worker.slots} slots`,
     );
   }
   if (state.assignments.get(assignmentId) !== step) world.broken(`${what}: it is not the current one of its step`);
