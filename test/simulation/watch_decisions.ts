@@ -35,7 +35,8 @@ export function watchDecisions(scene: Scene, deadlines: Deadlines, engine: Engin
     for (const step of placed) checkPlacement(scene, state, step, server);
     if (!CHANGES_NO_PLACE.has(command.kind)) {
       checkOrder(scene, state, placed, nowMs);
-      checkNothingWaits(scene, state, nowMs);
+      // With a timer overdue a pause may be over that the engine has not looked at yet.
+      if ((engine.nextDueMs() ?? nowMs + 1) > nowMs) checkNothingWaits(scene, state, nowMs);
     }
     deadlines.decided(state, runs);
     return outcome;
