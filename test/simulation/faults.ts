@@ -16,6 +16,7 @@ export interface FaultTargets {
   readonly server: SimServer;
   readonly hosts: readonly Host[];
   readonly callers: Callers;
+  readonly isCalm: () => boolean;
 }
 
 type Fault = (targets: FaultTargets) => void;
@@ -101,6 +102,7 @@ const FAULTS: Readonly<Record<string, readonly [number, Fault]>> = {
     },
   ],
   'server paused': [2, ({ chance, server }) => server.process?.pause(chance.between(10, 4_000))],
+  'server hangs, another takes over': [2, ({ chance, server }) => server.takeOver(chance.between(500, 30_000))],
   'store away': [
     3,
     ({ chance, store }) => store.goAway(chance.pick(['HANGING', 'REFUSING']), chance.between(20, 15_000)),
@@ -146,6 +148,7 @@ const WEIGHT = NAMES.reduce((total, name) => total + (FAULTS[name]?.[0] ?? 0), 0
 
 /** Makes something go wrong now, and says what it was. */
 export function injectFault(targets: FaultTargets, injected: Map<string, number>): void {
+  if (targets.isCalm()) return;
   let drawn = targets.chance.between(0, WEIGHT);
   for (const name of NAMES) {
     const [weight, inject] = FAULTS[name] as readonly [number, Fault];
@@ -153,6 +156,9 @@ export function injectFault(targets: FaultTargets, injected: Map<string, number>
     if (drawn >= 0) continue;
     injected.set(name, (injected.get(name) ?? 0) + 1);
     inject(targets);
+    // Trouble seldom comes alone, and the second one finds what the first left half done.
+    const { world, chance } = targets;
+    if (chance.happens(0.4)) world.after(chance.between(0, 3_000), () => injectFault(targets, injected));
     return;
   }
 }

@@ -47,9 +47,11 @@ export interface SimPlaneOptions {
   readonly store: SimStore;
   readonly ids: IdSource;
   readonly onTerm: OnTerm;
+  /** This process is the one that may decide. */
+  readonly isHolder: () => boolean;
 }
 
-export function createSimPlane({ world, process, store, ids, onTerm }: SimPlaneOptions): SimPlane {
+export function createSimPlane({ world, process, store, ids, onTerm, isHolder }: SimPlaneOptions): SimPlane {
   const sinks = new Map<number, (effect: Effect) => void>();
   const payloads = createPayloadCache();
   const log = logOf(world, process.name);
@@ -93,7 +95,8 @@ export function createSimPlane({ world, process, store, ids, onTerm }: SimPlaneO
     ended.decider.stop();
     ended.logs.stop();
     process.after(RESTART_MS, () => {
-      term = beginTerm();
+      // Whoever took over has the lock for as long as it lives.
+      if (isHolder()) term = beginTerm();
     });
   }
 

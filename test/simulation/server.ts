@@ -20,10 +20,15 @@ export interface SimServer {
   engine(): Engine | null;
   start(): void;
   kill(): void;
+  /** The server stands still for so long, and another one begins at once in its place. */
+  takeOver(forMs: number): void;
   /** As the rpc does it: looks the request id up, keeps the input at hand, asks the engine. Unanswered when it dies. */
   schedule(draft: RunDraft, answer: (result: ScheduledRun | Refusal) => void): void;
   call<K extends CommandKind>(command: CommandOf<K>, answer: (result: ResultOf<K> | Refusal) => void): void;
 }
+
+/** A holder that was replaced while it stood still finds out within this, at the latest when it wants to write. */
+const LEASE_MS = 5_000;
 
 export interface SimServerOptions {
   readonly world: World;
@@ -31,6 +36,8 @@ export interface SimServerOptions {
   readonly store: SimStore;
   readonly ids: IdSource;
   readonly onTerm: OnTerm;
+  /** Uniform in [0, 1). */
+  readonly fraction: () => number;
   /** A stream was opened, under this number in the engine. */
   readonly onAttached: (connection: Connection, number: number, process: SimProcess) => void;
 }
@@ -42,7 +49,14 @@ export function createServer(options: SimServerOptions): SimServer {
 
   function start(): void {
     const started = createProcess(world, 'server');
-    const its = createSimPlane({ world, process: started, store, ids, onTerm });
+    const its = createSimPlane({
+      world,
+      process: started,
+      store,
+      ids,
+      onTerm,
+      isHolder: () => process === started,
+    });
     process = started;
     plane = its;
     network.listen({
@@ -82,6 +96,13 @@ export function createServer(options: SimServerOptions): SimServer {
       process?.kill();
       process = null;
       plane = null;
+    },
+    takeOver(forMs) {
+      const hung = process;
+      if (hung === null || hung.isPaused) return;
+      hung.pause(forMs);
+      start();
+      world.after(forMs + LEASE_MS * options.fraction(), () => hung.kill());
     },
     schedule(draft, answer) {
       const its = plane;

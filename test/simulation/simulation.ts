@@ -19,6 +19,8 @@ import { createWorld, START_MS, type World } from './world.ts';
 /** How long things go wrong, and how long it may take until all is well again. */
 const FAULTS_MS = 150_000;
 const CALM_MS_MAX = 600_000;
+/** After the last run has ended. */
+const LAST_WORDS_MS = 5_000;
 const RUNS = 40;
 const FAULTS_PER_SIMULATION = 35;
 
@@ -120,6 +122,7 @@ function createStage(world: World, seed: number) {
     network,
     store,
     ids,
+    fraction: chance.fork().fraction,
     onAttached: streams.add,
     onTerm(engine, process, isStalled) {
       deadlines.begin(engine, process, isStalled);
@@ -130,7 +133,7 @@ function createStage(world: World, seed: number) {
   hosts.push(...FLEET.map((spec) => createHost(fleet, spec)));
   const callers = createCallers({ world, chance: chance.fork(), server, ids, isCalm });
   const faults = new Map<string, number>();
-  const targets: FaultTargets = { world, chance: chance.fork(), network, store, server, hosts, callers };
+  const targets: FaultTargets = { world, chance: chance.fork(), network, store, server, hosts, callers, isCalm };
 
   async function play(): Promise<void> {
     server.start();
@@ -143,9 +146,11 @@ function createStage(world: World, seed: number) {
     calm = true;
     world.note('world', 'the faults are over');
     becalm(targets);
-    const isOver = () => unended(callers, store, server).length === 0 && isClean(hosts, server);
+    const isOver = () => unended(callers, store, server).length === 0 && dirt(hosts, server).length === 0;
     await world.run(world.nowMs() + CALM_MS_MAX, isOver);
-    checkEnd(world, callers, store, server, hosts);
+    // What is under way without anybody waiting for it arrives.
+    await world.run(world.nowMs() + LAST_WORDS_MS);
+    checkEnd(scene, callers, hosts);
     await world.run(world.nowMs());
   }
 
@@ -196,11 +201,7 @@ function unended({ orders }: Callers, store: SimStore, server: SimServer): strin
   });
 }
 
-/** Nothing is held, kept or unsaid any more. */
-function isClean(hosts: readonly Host[], server: SimServer): boolean {
-  return dirt(hosts, server).length === 0;
-}
-
+/** What is held, kept or missing though nothing is to be done. */
 function dirt(hosts: readonly Host[], server: SimServer): string[] {
   const workers = [...(server.engine()?.state.workers.values() ?? [])];
   const held = workers.flatMap(({ name, assignments, reserved }) =>
@@ -215,7 +216,51 @@ function dirt(hosts: readonly Host[], server: SimServer): string[] {
   return [...held, ...missing];
 }
 
-function checkEnd(world: World, callers: Callers, store: SimStore, server: SimServer, hosts: readonly Host[]): void {
-  for (const problem of unended(callers, store, server)) world.broken(`at the end: ${problem}`);
-  for (const problem of dirt(hosts, server)) world.broken(`at the end: ${problem}`);
+function checkEnd(scene: Scene, callers: Callers, hosts: readonly Host[]): void {
+  const { world, store, server } = scene;
+  const problems = [
+    ...unended(callers, store, server()),
+    ...dirt(hosts, server()),
+    ...executedAlthoughCancelled(scene, callers),
+    ...gapsInLogs(scene),
+    ...labelsThatDiffer(store, hosts),
+  ];
+  for (const problem of problems) world.broken(`at the end: ${problem}`);
+}
+
+function executedAlthoughCancelled({ journal }: Scene, { orders }: Callers): string[] {
+  const executed = new Set([...journal.all.values()].map(({ runId }) => runId));
+  return orders
+    .filter(({ runId, cancelledPending }) => cancelledPending && runId !== null && executed.has(runId))
+    .map(({ runId }) => `run ${short(runId ?? '')} was cancelled while it was pending, and executed`);
+}
+
+/** Lines are numbered without gaps, and are those of their own assignment. */
+function gapsInLogs({ store }: Scene): string[] {
+  return [...store.runs.values()].flatMap((row) => {
+    const assignmentId = row.assignment_id ?? '';
+    const lines = [...(store.logs.get(assignmentId) ?? [])];
+    const foreign = lines.some(([, { text }]) => !text.startsWith(assignmentId));
+    if (foreign) return [`${short(assignmentId)} has log lines of another`];
+    const last = Math.max(0, ...lines.map(([number]) => number));
+    const isWhole = last === lines.length;
+    return isWhole ? [] : [`${short(assignmentId)} has ${lines.length} log lines, the last is number ${last}`];
+  });
+}
+
+function labelsThatDiffer(store: SimStore, hosts: readonly Host[]): string[] {
+  return hosts.flatMap(({ incarnations }) =>
+    incarnations.flatMap(({ worker }) => {
+      const row = store.workers.get(worker.id);
+      const stored = Object.fromEntries(JSON.parse(row?.labels ?? '[]') as [string, unknown][]);
+      const isSame = sortedJson(stored) === sortedJson(worker.labels());
+      return isSame
+        ? []
+        : [`${worker.name} believes in ${sortedJson(worker.labels())}, stored is ${sortedJson(stored)}`];
+    }),
+  );
+}
+
+function sortedJson(labels: object): string {
+  return JSON.stringify(Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1)));
 }

@@ -22,12 +22,13 @@ export function watchDecisions(scene: Scene, deadlines: Deadlines, engine: Engin
   const apply = engine.apply.bind(engine);
 
   engine.apply = (command, nowMs, ids) => {
+    const counted = command.kind === 'open_session' ? countedBy(state) : NONE;
     const outcome = apply(command, nowMs, ids);
     if (!isDeciding()) return outcome;
     if (command.kind === 'open_session' && !isRefusal(outcome.result)) {
       const opened = outcome.result as unknown as SessionOpened;
       if (opened.resumed) deadlines.checkResume(opened.worker.workerId, opened.worker.name);
-      noteForgotten(scene, state.workers.get(opened.worker.workerId), server);
+      checkOpened(scene, opened, state.workers.get(opened.worker.workerId), counted, server);
     }
     const runs = changedRuns(outcome);
     for (const attempt of attemptsOf(outcome)) deadlines.attemptEnded(attempt);
@@ -43,16 +44,41 @@ export function watchDecisions(scene: Scene, deadlines: Deadlines, engine: Engin
   };
 }
 
+const NONE: ReadonlySet<string> = new Set();
+
+/** Everything that takes a slot of some worker. */
+function countedBy(state: EngineState): ReadonlySet<string> {
+  return new Set(
+    [...state.workers.values()].flatMap(({ assignments, reserved }) => [...assignments.keys(), ...reserved]),
+  );
+}
+
 /**
- * Places are kept by a server for as long as it lives, and for a session for as long as it can be resumed. What still
- * runs after that only the worker itself counts.
+ * Kept is what is current, dropped what is not. Places are kept by a server for as long as it lives, and for a session
+ * for as long as it can be resumed; what still runs after that only the worker itself counts.
  */
-function noteForgotten({ workerAt, journal }: Scene, worker: WorkerRecord | undefined, server: SimProcess): void {
+function checkOpened(
+  { world, workerAt, journal }: Scene,
+  opened: SessionOpened,
+  worker: WorkerRecord | undefined,
+  counted: ReadonlySet<string>,
+  server: SimProcess,
+): void {
   const process = workerAt(server, worker?.connection ?? 0);
   if (worker === undefined || process === undefined) return;
+  for (const id of opened.keptAssignmentIds) {
+    if (!worker.assignments.has(id)) world.broken(`${worker.name} may keep ${short(id)}, which it does not hold`);
+  }
+  for (const id of opened.droppedAssignmentIds) {
+    if (worker.assignments.has(id)) world.broken(`${worker.name} is to drop ${short(id)}, which it holds`);
+  }
   for (const execution of journal.runningIn(process)) {
     const { assignmentId } = execution;
-    execution.isForgotten ||= !worker.assignments.has(assignmentId) && !worker.reserved.has(assignmentId);
+    if (worker.assignments.has(assignmentId) || worker.reserved.has(assignmentId)) continue;
+    if (opened.resumed && counted.has(assignmentId)) {
+      world.broken(`${worker.name} came back, and the slot of ${short(assignmentId)}, which still runs, is free`);
+    }
+    execution.isForgotten = true;
   }
 }
 
