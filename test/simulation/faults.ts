@@ -85,7 +85,7 @@ const FAULTS: Readonly<Record<string, readonly [number, Fault]>> = {
   'worker paused': [
     6,
     onProcess(({ process }, { chance }) =>
-      process.pause(chance.happens(0.6) ? chance.between(10, 5_000) : chance.between(5_000, 80_000)),
+      process.pause(chance.happens(0.6) ? chance.between(10, 5_000) : chance.between(5_000, 60_000)),
     ),
   ],
   'worker stopped': [3, onProcess((incarnation, { chance }) => incarnation.stop(chance.between(0, 10_000)))],

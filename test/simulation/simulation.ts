@@ -20,7 +20,7 @@ import { createWorld, START_MS, type World } from './world.ts';
 const FAULTS_MS = 150_000;
 const CALM_MS_MAX = 600_000;
 /** After the last run has ended. */
-const LAST_WORDS_MS = 5_000;
+const LAST_WORDS_MS = 90_000;
 const RUNS = 40;
 const FAULTS_PER_SIMULATION = 35;
 
