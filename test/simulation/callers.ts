@@ -108,11 +108,24 @@ const ACTIONS = ['build', 'build', 'test', 'train'];
 const PRIORITIES: readonly Priority[] = [1, 2, 2, 3, 4];
 
 function wishes(chance: Chance): RunOptions {
+  // Whoever waits for a place must be able to count on those before it: these ask for nothing that may never come.
+  return chance.happens(0.15)
+    ? { ...plainWishes(chance), concurrency: { key: chance.pick(['red', 'blue']), limit: chance.whole(1, 2) } }
+    : { ...plainWishes(chance), ...pickyWishes(chance) };
+}
+
+function pickyWishes(chance: Chance): RunOptions {
+  return {
+    runsOn: chance.happens(0.25) ? [chance.pick(['gpu', 'cpu'])] : [],
+    desired: labelsWished(chance),
+    sticky: chance.pick(['NONE', 'NONE', 'NONE', 'SOFT', 'HARD']),
+  };
+}
+
+function plainWishes(chance: Chance): RunOptions {
   const maybe = <T>(probability: number, value: () => T): T | null => (chance.happens(probability) ? value() : null);
   return {
     action: chance.pick(ACTIONS),
-    runsOn: maybe(0.25, () => [chance.pick(['gpu', 'cpu'])]) ?? [],
-    desired: labelsWished(chance),
     priority: chance.pick(PRIORITIES),
     scheduleTimeoutMs: chance.happens(0.4) ? chance.whole(500, 40_000) : 0,
     executionTimeoutMs: maybe(0.2, () => chance.whole(1_000, 20_000)),

@@ -4,6 +4,7 @@
  */
 import { DEFAULT_TIMES } from '../../src/domain/limits.ts';
 import { stepEnded } from '../../src/domain/step.ts';
+import type { CommandKind } from '../../src/engine/commands.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import type { AttemptRow } from '../../src/engine/rows.ts';
 import type { EngineState, RunRecord, StepRecord } from '../../src/engine/state.ts';
@@ -30,7 +31,7 @@ interface Waiting {
 export interface Deadlines {
   /** A new engine begins, with what the store holds. */
   begin(engine: Engine, server: SimProcess, isStalled: () => boolean): void;
-  decided(state: EngineState, runs: readonly RunRecord[]): void;
+  decided(state: EngineState, runs: readonly RunRecord[], command: CommandKind): void;
   attemptEnded(attempt: AttemptRow): void;
   /** A process goes on under its old session. */
   checkResume(workerId: string, workerName: string): void;
@@ -43,7 +44,8 @@ interface Term {
   readonly engine: Engine;
   readonly server: SimProcess;
   readonly isStalled: () => boolean;
-  readonly beganMs: number;
+  /** No deadline that was known at its beginning, or at its last pause, is earlier. */
+  earliestMs: number;
   /** By run. */
   readonly waiting: Map<string, Waiting>;
   /** By worker: when its stream was lost, and how long its session may still be resumed. */
@@ -52,7 +54,7 @@ interface Term {
   heldUpMs: number;
 }
 
-export function createDeadlines({ world }: Scene): Deadlines {
+export function createDeadlines({ world, store }: Scene): Deadlines {
   // By run and revision: what the schedule deadline was when that image was taken.
   const byRevision = new Map<string, Map<number, number | null>>();
   const committedMs = new Map<string, number | null>();
@@ -73,7 +75,7 @@ export function createDeadlines({ world }: Scene): Deadlines {
       waiting.set(run.runId, { state, assignmentId, scheduleMs, sinceMs: beganMs });
     }
     const gone = new Map<string, { sinceMs: number; graceMs: number }>();
-    term = { engine, server, isStalled, beganMs, waiting, gone, heldUpMs: beganMs };
+    term = { engine, server, isStalled, earliestMs, waiting, gone, heldUpMs: beganMs };
     noteStreams(term);
     look(term);
   }
@@ -91,10 +93,20 @@ export function createDeadlines({ world }: Scene): Deadlines {
     }
   }
 
-  function decided(state: EngineState, runs: readonly RunRecord[]): void {
+  function decided(state: EngineState, runs: readonly RunRecord[], command: CommandKind): void {
     if (term === null || term.engine.state !== state) return;
+    if (command === 'postpone_deadlines') postpone(term);
     for (const run of runs) moved(term, run);
     noteStreams(term);
+  }
+
+  /** After a pause nobody is timed out before the grace. */
+  function postpone(at: Term): void {
+    at.earliestMs = world.nowMs() + DEFAULT_TIMES.reconnectGraceMs;
+    for (const [runId, one] of at.waiting) {
+      if (one.scheduleMs !== null)
+        at.waiting.set(runId, { ...one, scheduleMs: Math.max(one.scheduleMs, at.earliestMs) });
+    }
   }
 
   function moved(at: Term, run: RunRecord): void {
@@ -166,14 +178,18 @@ export function createDeadlines({ world }: Scene): Deadlines {
 
   function checkResume(workerId: string, workerName: string): void {
     const gone = term?.gone.get(workerId);
-    if (gone !== undefined) checkLate(`${workerName} resumed, its grace was over`, gone.sinceMs + gone.graceMs);
+    if (gone !== undefined)
+      checkLate(
+        `${workerName} resumed, its grace was over`,
+        Math.max(gone.sinceMs + gone.graceMs, term?.earliestMs ?? 0),
+      );
   }
 
   /** Looks again and again, as long as this server lives, for what should have happened by now. */
   function look(at: Term): void {
     if (term !== at || !at.server.isAlive) return;
     world.after(LOOK_MS, () => look(at));
-    if (at.server.isPaused || at.isStalled()) {
+    if (at.server.isPaused || at.isStalled() || store.isSlow) {
       at.heldUpMs = world.nowMs();
       return;
     }
@@ -187,13 +203,15 @@ export function createDeadlines({ world }: Scene): Deadlines {
   function lookAt(at: Term, step: StepRecord, waiting: Waiting): void {
     const what = `run ${short(step.run.runId)} is ${step.state}; what should have ended that is`;
     if (waiting.scheduleMs !== null) checkLate(what, waiting.scheduleMs);
-    // Recovered deadlines are at least the grace away.
-    const recoveredMs = at.beganMs + DEFAULT_TIMES.reconnectGraceMs;
-    for (const dueMs of dueTimes(at, step, waiting)) checkLate(what, Math.max(dueMs, recoveredMs));
+    for (const dueMs of dueTimes(at, step, waiting)) checkLate(what, Math.max(dueMs, at.earliestMs));
   }
 
-  function dueTimes(at: Term, { assignment, definition, state, readyMs }: StepRecord, { sinceMs }: Waiting): number[] {
-    if (state === 'BLOCKED') return [readyMs ?? sinceMs];
+  function dueTimes(
+    at: Term,
+    { assignment, definition, blockedOn, readyMs }: StepRecord,
+    { sinceMs }: Waiting,
+  ): number[] {
+    if (blockedOn === 'BACKING_OFF') return [readyMs ?? sinceMs];
     if (assignment === null) return [];
     const { worker, acceptMs, cancelReason } = assignment;
     const dues: number[] = [];

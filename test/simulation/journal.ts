@@ -8,7 +8,7 @@ export interface Execution {
   readonly process: SimProcess;
   /** null while it runs. A process that dies takes its handlers with it. */
   outcome: 'succeeded' | 'failed' | 'aborted' | null;
-  /** The server no longer knows of it: its process came back after its grace, or the server forgot in a restart. */
+  /** The server no longer knows of it: its process came back after its grace. */
   isForgotten: boolean;
 }
 

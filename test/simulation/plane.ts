@@ -5,12 +5,13 @@
 import { DEFAULT_LIMITS, DEFAULT_TIMES } from '../../src/domain/limits.ts';
 import { type Refusal, refuse } from '../../src/domain/refusal.ts';
 import type { CommandKind, CommandOf, ResultOf } from '../../src/engine/commands.ts';
-import type { Effect } from '../../src/engine/effects.ts';
+import type { Effect, Offer } from '../../src/engine/effects.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import { sleep } from '../../src/lib/clock.ts';
 import type { Log } from '../../src/lib/log.ts';
 import type { IdSource } from '../../src/lib/random.ts';
 import { createDecider, type Decider } from '../../src/server/decider.ts';
+import type { StepInput, StepInputs } from '../../src/server/inputs.ts';
 import { NO_METERS } from '../../src/server/meters.ts';
 import { createPayloadCache } from '../../src/server/payloads.ts';
 import type { Plane } from '../../src/server/plane.ts';
@@ -22,6 +23,8 @@ import type { World } from './world.ts';
 
 const RESTART_MS = 200;
 const RETRY_MS = 50;
+/** As the setting's default. */
+export const LEASE_MS = 5_000;
 const LOGS_RETRY_MS = 1_000;
 
 export interface SimPlane {
@@ -72,6 +75,8 @@ export function createSimPlane({ world, process, store, ids, onTerm, isHolder }:
       log,
       meters: NO_METERS,
       oneCommandPerBatch: false,
+      leaseMs: LEASE_MS,
+      onStored() {},
       onEffect: deliver,
       onFatal: standDown,
     });
@@ -114,18 +119,32 @@ export function createSimPlane({ world, process, store, ids, onTerm, isHolder }:
     return new Promise((resolve) => decide<K>(command, resolve));
   }
 
-  async function readInput(runId: string): Promise<string> {
+  async function persistently<T>(read: () => Promise<T>): Promise<T> {
     for (;;) {
       try {
-        const input = await store.readInput(process, runId);
-        payloads.put(runId, input);
-        return input;
+        return await read();
       } catch (error) {
         if (!isTransient(error)) throw error;
         await sleep(process, RETRY_MS);
       }
     }
   }
+
+  async function readInput({ runId }: Offer): Promise<StepInput> {
+    const inputJson = await persistently(() => store.readInput(process, runId));
+    payloads.put(runId, inputJson);
+    return { inputJson, runInputJson: '' };
+  }
+
+  // Runs of one step take nothing but their run's input.
+  const inputs: StepInputs = {
+    held({ runId }) {
+      const inputJson = payloads.get(runId);
+      return inputJson === undefined ? null : { inputJson, runInputJson: '' };
+    },
+    read: readInput,
+    keepOutputs() {},
+  };
 
   const forSessions = {
     limits: DEFAULT_LIMITS,
@@ -135,7 +154,8 @@ export function createSimPlane({ world, process, store, ids, onTerm, isHolder }:
     log,
     meters: NO_METERS,
     payloads,
-    readInput,
+    inputs,
+    findEnding: (assignmentId: string) => persistently(() => store.findEnding(process, assignmentId)),
     decide,
     submit,
     attach(sink: (effect: Effect) => void) {

@@ -8,7 +8,7 @@ import type { IdSource } from '../../src/lib/random.ts';
 import { createSession } from '../../src/server/session/session.ts';
 import { isTransient } from '../../src/store/transient.ts';
 import type { Connection, Network } from './network.ts';
-import { createSimPlane, type OnTerm, type SimPlane } from './plane.ts';
+import { createSimPlane, LEASE_MS, type OnTerm, type SimPlane } from './plane.ts';
 import { createProcess, type SimProcess } from './process.ts';
 import type { SimStore } from './store.ts';
 import type { World } from './world.ts';
@@ -20,15 +20,12 @@ export interface SimServer {
   engine(): Engine | null;
   start(): void;
   kill(): void;
-  /** The server stands still for so long, and another one begins at once in its place. */
+  /** The server stands still until so long after its lease is over, and another one takes its place meanwhile. */
   takeOver(forMs: number): void;
   /** As the rpc does it: looks the request id up, keeps the input at hand, asks the engine. Unanswered when it dies. */
   schedule(draft: RunDraft, answer: (result: ScheduledRun | Refusal) => void): void;
   call<K extends CommandKind>(command: CommandOf<K>, answer: (result: ResultOf<K> | Refusal) => void): void;
 }
-
-/** A holder that was replaced while it stood still finds out within this, at the latest when it wants to write. */
-const LEASE_MS = 5_000;
 
 export interface SimServerOptions {
   readonly world: World;
@@ -36,8 +33,6 @@ export interface SimServerOptions {
   readonly store: SimStore;
   readonly ids: IdSource;
   readonly onTerm: OnTerm;
-  /** Uniform in [0, 1). */
-  readonly fraction: () => number;
   /** A stream was opened, under this number in the engine. */
   readonly onAttached: (connection: Connection, number: number, process: SimProcess) => void;
 }
@@ -100,9 +95,11 @@ export function createServer(options: SimServerOptions): SimServer {
     takeOver(forMs) {
       const hung = process;
       if (hung === null || hung.isPaused) return;
-      hung.pause(forMs);
-      start();
-      world.after(forMs + LEASE_MS * options.fraction(), () => hung.kill());
+      hung.pause(LEASE_MS + forMs);
+      // Whoever stands by sees that the lease has run out.
+      world.after(LEASE_MS + 100, () => {
+        if (process === hung) start();
+      });
     },
     schedule(draft, answer) {
       const its = plane;

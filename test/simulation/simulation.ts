@@ -122,7 +122,6 @@ function createStage(world: World, seed: number) {
     network,
     store,
     ids,
-    fraction: chance.fork().fraction,
     onAttached: streams.add,
     onTerm(engine, process, isStalled) {
       deadlines.begin(engine, process, isStalled);

@@ -1,9 +1,17 @@
 /** A store that keeps what was committed and nothing else, can be away, and sometimes does not say whether it did it. */
 import type { LiveRows } from '../../src/engine/restore.ts';
-import type { AttemptRow, NamespaceRow, RunInsertRow, RunUpdateRow, WorkerRow } from '../../src/engine/rows.ts';
+import type {
+  AttemptRow,
+  LiveRunRow,
+  NamespaceRow,
+  RunInsertRow,
+  RunUpdateRow,
+  WorkerRow,
+} from '../../src/engine/rows.ts';
 import type { SealedBatch } from '../../src/store/batch.ts';
 import { DeposedError } from '../../src/store/holder.ts';
 import type { LogLines } from '../../src/store/logs.ts';
+import type { Ending } from '../../src/store/queries/find_ending.ts';
 import type { KnownRequest } from '../../src/store/queries/find_requests.ts';
 import type { Chance } from './chance.ts';
 import type { SimProcess } from './process.ts';
@@ -26,7 +34,8 @@ export interface SimStore {
   readonly workers: ReadonlyMap<string, WorkerRow>;
   /** By assignment, by line number. */
   readonly logs: ReadonlyMap<string, ReadonlyMap<number, StoredLine>>;
-  readonly isAway: boolean;
+  /** It is away, or so slow that nothing can be on time. */
+  readonly isSlow: boolean;
   /** A new holder; whoever held before can write no more. */
   beginEpoch(): number;
   /** As a statement on a connection of `process`: rejects with a connection's error, or a DeposedError. */
@@ -34,6 +43,7 @@ export interface SimStore {
   appendLogs(process: SimProcess, epoch: number, lines: readonly LogLines[]): Promise<void>;
   readInput(process: SimProcess, runId: string): Promise<string>;
   findRequest(process: SimProcess, requestId: string): Promise<KnownRequest | null>;
+  findEnding(process: SimProcess, assignmentId: string): Promise<Ending | null>;
   liveRows(): LiveRows;
   /** HANGING: nothing answers until it is back; REFUSING: connections are refused meanwhile. */
   goAway(how: 'HANGING' | 'REFUSING', forMs: number): void;
@@ -43,11 +53,17 @@ export interface SimStore {
   onWritten(tell: (written: Written) => void): void;
 }
 
+/** A statement under way for longer is slow. */
+const SLOW_MS = 100;
+
 export function createStore(world: World, chance: Chance): SimStore {
   const runs = new Map<string, RunInsertRow>();
   const workers = new Map<string, WorkerRow>();
   const namespaces = new Map<string, NamespaceRow>();
+  const attempts = new Map<string, AttemptRow>();
   const logs = new Map<string, Map<number, StoredLine>>();
+  // Of the statements under way, when each began.
+  const underWay = new Set<{ readonly sinceMs: number }>();
   const listeners: ((written: Written) => void)[] = [];
   let epoch = 0;
   let batchNumber = 0;
@@ -63,7 +79,13 @@ export function createStore(world: World, chance: Chance): SimStore {
   function statement<T>(process: SimProcess, work: () => T, fate: 'GOOD' | 'UNSENT' | 'UNANSWERED'): Promise<T> {
     return new Promise((resolve, reject) => {
       let settled = false;
-      const answer = (tell: () => void) => world.after(delayMs(), () => process.enter(tell));
+      const began = { sinceMs: world.nowMs() };
+      underWay.add(began);
+      const answer = (tell: () => void) =>
+        world.after(delayMs(), () => {
+          underWay.delete(began);
+          process.enter(tell);
+        });
       const lostConnection = () => answer(() => reject(connectionError('CONNECTION_CLOSED')));
       const execute = () => {
         if (settled) return;
@@ -81,6 +103,7 @@ export function createStore(world: World, chance: Chance): SimStore {
         }
       };
       process.onDeath(() => {
+        underWay.delete(began);
         if (settled) return;
         if (!isAway() && chance.happens(0.5)) execute();
         settled = true;
@@ -119,10 +142,12 @@ export function createStore(world: World, chance: Chance): SimStore {
     for (const row of of<RunUpdateRow>('runs_update')) {
       const before = runs.get(row.run_id);
       if (before === undefined) throw new Error(`run ${row.run_id} is updated before it is inserted`);
-      const after = { ...before, ...row, output: row.output ?? before.output };
+      const { output = before.output, why = before.why, runs_on = before.runs_on } = withoutNulls(row);
+      const after = { ...before, ...row, output, why, runs_on };
       runs.set(row.run_id, after);
       changed.push({ before, after });
     }
+    for (const row of of<AttemptRow>('attempts')) attempts.set(row.assignment_id, row);
     for (const row of of<NamespaceRow>('namespaces')) namespaces.set(row.name, row);
     for (const row of of<{ worker_id: string }>('workers_delete')) workers.delete(row.worker_id);
     for (const row of of<WorkerRow>('workers')) workers.set(row.worker_id, row);
@@ -144,8 +169,9 @@ export function createStore(world: World, chance: Chance): SimStore {
     runs,
     workers,
     logs,
-    get isAway() {
-      return isAway();
+    get isSlow() {
+      const [oldest] = underWay;
+      return isAway() || spoiled > 0 || (oldest !== undefined && world.nowMs() - oldest.sinceMs > SLOW_MS);
     },
     beginEpoch() {
       epoch += 1;
@@ -167,11 +193,28 @@ export function createStore(world: World, chance: Chance): SimStore {
         'GOOD',
       );
     },
+    findEnding(process, assignmentId) {
+      const find = (): Ending | null => {
+        const attempt = attempts.get(assignmentId);
+        if (attempt !== undefined) return { workerId: attempt.worker_id, fact: attempt.fact };
+        const row = [...runs.values()].find((one) => one.assignment_id === assignmentId);
+        return row?.step_state === 'SUCCEEDED' ? { workerId: row.worker_id ?? '', fact: 'succeeded' } : null;
+      };
+      return statement(process, find, 'GOOD');
+    },
     liveRows() {
-      const live = [...runs.values()].filter((row) => row.end_ms === null);
-      live.sort((a, b) => a.ready_sequence - b.ready_sequence);
+      const live = [...runs.values()].filter((row) => row.end_ms === null).map(liveRow);
+      live.sort((a, b) => (a.ready_sequence ?? 0) - (b.ready_sequence ?? 0));
       const all = [...workers.values()].sort((a, b) => a.worker_number - b.worker_number);
-      return JSON.parse(JSON.stringify({ namespaces: [...namespaces.values()], workers: all, runs: live }));
+      const rows: LiveRows = {
+        namespaces: [...namespaces.values()],
+        workers: all,
+        runs: live,
+        steps: [],
+        workflows: [],
+        workflowNames: [],
+      };
+      return JSON.parse(JSON.stringify(rows));
     },
     goAway(how, forMs) {
       world.note('store', `is away for ${Math.round(forMs)} ms, ${how}`);
@@ -187,6 +230,19 @@ export function createStore(world: World, chance: Chance): SimStore {
     },
     onWritten: (tell) => void listeners.push(tell),
   };
+}
+
+/** What an image that brings null leaves as it was. */
+function withoutNulls({ output, why, runs_on }: RunUpdateRow) {
+  return {
+    ...(output === null ? {} : { output }),
+    ...(why === null ? {} : { why }),
+    ...(runs_on === null ? {} : { runs_on }),
+  };
+}
+
+function liveRow({ input: _input, output, why: _why, ...row }: RunInsertRow): LiveRunRow {
+  return { ...row, runs_on: row.runs_on ?? '[]', output_bytes: Buffer.byteLength(output ?? '') };
 }
 
 function connectionError(code: string): Error {

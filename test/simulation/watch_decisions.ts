@@ -22,13 +22,12 @@ export function watchDecisions(scene: Scene, deadlines: Deadlines, engine: Engin
   const apply = engine.apply.bind(engine);
 
   engine.apply = (command, nowMs, ids) => {
-    const counted = command.kind === 'open_session' ? countedBy(state) : NONE;
     const outcome = apply(command, nowMs, ids);
     if (!isDeciding()) return outcome;
     if (command.kind === 'open_session' && !isRefusal(outcome.result)) {
       const opened = outcome.result as unknown as SessionOpened;
       if (opened.resumed) deadlines.checkResume(opened.worker.workerId, opened.worker.name);
-      checkOpened(scene, opened, state.workers.get(opened.worker.workerId), counted, server);
+      checkOpened(scene, opened, state.workers.get(opened.worker.workerId), server);
     }
     const runs = changedRuns(outcome);
     for (const attempt of attemptsOf(outcome)) deadlines.attemptEnded(attempt);
@@ -39,29 +38,19 @@ export function watchDecisions(scene: Scene, deadlines: Deadlines, engine: Engin
       // With a timer overdue a pause may be over that the engine has not looked at yet.
       if ((engine.nextDueMs() ?? nowMs + 1) > nowMs) checkNothingWaits(scene, state, nowMs);
     }
-    deadlines.decided(state, runs);
+    deadlines.decided(state, runs, command.kind);
     return outcome;
   };
 }
 
-const NONE: ReadonlySet<string> = new Set();
-
-/** Everything that takes a slot of some worker. */
-function countedBy(state: EngineState): ReadonlySet<string> {
-  return new Set(
-    [...state.workers.values()].flatMap(({ assignments, reserved }) => [...assignments.keys(), ...reserved]),
-  );
-}
-
 /**
- * Kept is what is current, dropped what is not. Places are kept by a server for as long as it lives, and for a session
- * for as long as it can be resumed; what still runs after that only the worker itself counts.
+ * Kept is what is current, dropped what is not. Places are kept for a session for as long as it can be resumed; what
+ * still runs after that only the worker itself counts.
  */
 function checkOpened(
   { world, workerAt, journal }: Scene,
   opened: SessionOpened,
   worker: WorkerRecord | undefined,
-  counted: ReadonlySet<string>,
   server: SimProcess,
 ): void {
   const process = workerAt(server, worker?.connection ?? 0);
@@ -75,7 +64,7 @@ function checkOpened(
   for (const execution of journal.runningIn(process)) {
     const { assignmentId } = execution;
     if (worker.assignments.has(assignmentId) || worker.reserved.has(assignmentId)) continue;
-    if (opened.resumed && counted.has(assignmentId)) {
+    if (opened.resumed && !execution.isForgotten) {
       world.broken(`${worker.name} came back, and the slot of ${short(assignmentId)}, which still runs, is free`);
     }
     execution.isForgotten = true;
@@ -107,6 +96,9 @@ function checkPlacement({ world, workerAt, journal }: Scene, state: EngineState,
   world.note('server', `decides ${what}`);
   const misfit = whyNot(worker, step);
   if (misfit !== null) world.broken(`${what}: ${misfit}`);
+  const { sticky, keptPin } = step.run;
+  if (sticky === 'HARD' && (keptPin?.workerId ?? worker.workerId) !== worker.workerId)
+    world.broken(`${what}: not its pin`);
   if (assignment.labelsRevision !== worker.labelsRevision) world.broken(`${what}: its labels are of another revision`);
   if (worker.connection === null) world.broken(`${what}: it is not connected`);
   if (worker.draining) world.broken(`${what}: it is draining`);
@@ -128,6 +120,8 @@ function checkPlacement({ world, workerAt, journal }: Scene, state: EngineState,
 export function whyNot(worker: WorkerRecord, step: StepRecord): string | null {
   const { run, definition } = step;
   if (!worker.actions.has(definition.action)) return `it does not serve ${definition.action}`;
+  if (run.sticky === 'HARD' && (run.pinnedWorkerId ?? worker.workerId) !== worker.workerId)
+    return 'another has the pin';
   const isWildcard = worker.tagList.length === 0;
   if (!isWildcard && run.runsOn.some((tag) => !worker.tagList.includes(tag))) return `it lacks one of ${run.runsOn}`;
   for (const wish of [...run.desired, ...definition.desired]) {
