@@ -71,6 +71,8 @@ export function createStore(world: World, chance: Chance): SimStore {
   let awayHow: 'HANGING' | 'REFUSING' = 'HANGING';
   let spoiled = 0;
   let isCalm = false;
+  // The process whose last commit failed, and which will try again in a while.
+  let failing: SimProcess | null = null;
 
   const isAway = () => world.nowMs() < awayUntilMs;
   const delayMs = () => (!isCalm && chance.happens(0.01) ? chance.between(5, 800) : chance.between(0.2, 6));
@@ -171,15 +173,27 @@ export function createStore(world: World, chance: Chance): SimStore {
     logs,
     get isSlow() {
       const [oldest] = underWay;
-      return isAway() || spoiled > 0 || (oldest !== undefined && world.nowMs() - oldest.sinceMs > SLOW_MS);
+      return (
+        isAway() ||
+        spoiled > 0 ||
+        failing?.isAlive === true ||
+        (oldest !== undefined && world.nowMs() - oldest.sinceMs > SLOW_MS)
+      );
     },
     beginEpoch() {
       epoch += 1;
       batchNumber = 0;
       return epoch;
     },
-    commit: (process, ofEpoch, batch, number) =>
-      statement(process, () => write(ofEpoch, batch, number), fateOfCommit()),
+    async commit(process, ofEpoch, batch, number) {
+      try {
+        await statement(process, () => write(ofEpoch, batch, number), fateOfCommit());
+        failing = null;
+      } catch (error) {
+        failing = process;
+        throw error;
+      }
+    },
     appendLogs: (process, ofEpoch, lines) => statement(process, () => writeLogs(ofEpoch, lines), 'GOOD'),
     readInput: (process, runId) => statement(process, () => (runs.get(runId) as RunInsertRow).input, 'GOOD'),
     findRequest(process, requestId) {

@@ -11,6 +11,8 @@ export interface CommitWatch {
   readonly ended: ReadonlyMap<string, AttemptRow>;
   /** The worker that each assignment was given to. */
   workerIdOf(assignmentId: string): string | undefined;
+  /** Its row was there once; it may have been deleted since. */
+  hasStored(workerId: string): boolean;
   readonly successes: number;
 }
 
@@ -110,6 +112,7 @@ export function watchCommits(scene: Scene): CommitWatch {
     accepted,
     ended,
     workerIdOf: (assignmentId) => workerIds.get(assignmentId),
+    hasStored: (workerId) => revisions.has(workerId),
     get successes() {
       return successes;
     },

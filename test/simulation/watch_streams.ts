@@ -1,6 +1,5 @@
 /** Watches what the server lets out: nothing before its commit, and no acknowledgement of what was not settled. */
 import type { ConnectRequest, ConnectResponse } from '../../gen/yardmaster/v1/worker_service_pb.ts';
-import { digest } from '../../src/lib/random.ts';
 import { short } from './ids.ts';
 import type { Connection, Network } from './network.ts';
 import type { Scene } from './scene.ts';
@@ -42,15 +41,13 @@ export function watchStreams(scene: Scene, network: Network, commits: CommitWatc
     stream.acknowledged = Math.max(stream.acknowledged, acknowledged);
   }
 
-  function checkWelcome(stream: StreamFacts, welcome: { workerId: string; sessionId: string; labelsRevision: bigint }) {
+  function checkWelcome(stream: StreamFacts, welcome: { workerId: string; labelsRevision: bigint }) {
     stream.workerId = welcome.workerId;
     const row = store.workers.get(welcome.workerId);
-    if (row === undefined || row.labels_revision < Number(welcome.labelsRevision)) {
+    const isStoredNow = row !== undefined && row.labels_revision >= Number(welcome.labelsRevision);
+    if (!isStoredNow && (row !== undefined || !commits.hasStored(welcome.workerId))) {
       world.broken(`a worker was welcome before it was committed`);
     }
-    // It may have been superseded, or have said goodbye, in a later command of the same batch.
-    const isStored = row?.session_hash === digest(welcome.sessionId) || row?.session_hash === null;
-    if (!isStored && (row?.connect_ms ?? 0) < world.nowMs() - 60_000) world.broken('a session was not committed');
   }
 
   function checkOffer(connection: Connection, stream: StreamFacts, assignmentId: string): void {
