@@ -14,7 +14,7 @@ import type { World } from './world.ts';
 const ANSWER_MS_MAX = 4_000;
 const RETRY_MS = 500;
 
-export interface Order {
+interface Order {
   readonly requestId: string;
   readonly options: RunOptions;
   /** The run that the server said it has; null: not yet answered. */
@@ -36,9 +36,11 @@ export interface CallersOptions {
   readonly server: SimServer;
   readonly ids: IdSource;
   readonly isCalm: () => boolean;
+  /** Most cancels are for what has not ended. */
+  readonly isUnderWay: (runId: string) => boolean;
 }
 
-export function createCallers({ world, chance, server, ids, isCalm }: CallersOptions): Callers {
+export function createCallers({ world, chance, server, ids, isCalm, isUnderWay }: CallersOptions): Callers {
   const orders: Order[] = [];
 
   function send(order: Order): void {
@@ -87,8 +89,8 @@ export function createCallers({ world, chance, server, ids, isCalm }: CallersOpt
     cancel() {
       const known = orders.filter(({ runId, cancelled }) => runId !== null && !cancelled);
       if (known.length === 0) return;
-      // The newest are the likeliest to be still under way.
-      const order = chance.pick(known.slice(-6));
+      const underWay = known.filter(({ runId }) => isUnderWay(runId ?? ''));
+      const order = chance.pick(underWay.length > 0 ? underWay : known);
       const mode = chance.happens(0.5) ? 'ANY' : 'IF_PENDING';
       const runId = order.runId ?? '';
       world.note('caller', `cancels run ${short(runId)}, ${mode}`);

@@ -134,6 +134,9 @@ interface Plan {
 }
 
 function planOf({ chance, isCalm }: FleetOptions): Plan {
+  // One that hangs, and hears nothing.
+  if (!isCalm() && chance.happens(0.08))
+    return { durationMs: chance.between(30_000, 90_000), ends: 'WELL', ignoresCancel: true, lines: 1 };
   const long = !isCalm() && chance.happens(0.25);
   return {
     durationMs: long ? chance.between(2_000, 45_000) : chance.between(0, 1_500),

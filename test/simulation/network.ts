@@ -18,13 +18,13 @@ import type { SimProcess } from './process.ts';
 import type { World } from './world.ts';
 
 /** What listens at the server's address. */
-export interface Listener {
+interface Listener {
   readonly process: SimProcess;
   accept(transport: Transport, connection: Connection): Session;
 }
 
 /** Looks at every message where it leaves and where it arrives. */
-export interface NetworkWatch {
+interface NetworkWatch {
   opened(connection: Connection): void;
   /** It reached the server, which has not looked at it yet. */
   requestArrives(connection: Connection, request: ConnectRequest): void;

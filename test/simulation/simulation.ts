@@ -17,12 +17,14 @@ import { watchStreams } from './watch_streams.ts';
 import { createWorld, START_MS, type World } from './world.ts';
 
 /** How long things go wrong, and how long it may take until all is well again. */
-const FAULTS_MS = 150_000;
+const FAULTS_MS = 120_000;
 const CALM_MS_MAX = 600_000;
-/** After the last run has ended. */
+/** After the last run has ended, at most. */
 const LAST_WORDS_MS = 90_000;
-const RUNS = 40;
-const FAULTS_PER_SIMULATION = 35;
+/** How often it is looked whether all is well. */
+const ASK_MS = 200;
+const RUNS = 36;
+const FAULTS_PER_SIMULATION = 30;
 
 export interface Report {
   readonly seed: number;
@@ -130,7 +132,14 @@ function createStage(world: World, seed: number) {
   });
   const fleet = { world, chance: chance.fork(), network, journal, isCalm };
   hosts.push(...FLEET.map((spec) => createHost(fleet, spec)));
-  const callers = createCallers({ world, chance: chance.fork(), server, ids, isCalm });
+  const callers = createCallers({
+    world,
+    chance: chance.fork(),
+    server,
+    ids,
+    isCalm,
+    isUnderWay: (runId) => store.runs.get(runId)?.end_ms === null,
+  });
   const faults = new Map<string, number>();
   const targets: FaultTargets = { world, chance: chance.fork(), network, store, server, hosts, callers, isCalm };
 
@@ -146,14 +155,27 @@ function createStage(world: World, seed: number) {
     world.note('world', 'the faults are over');
     becalm(targets);
     const isOver = () => unended(callers, store, server).length === 0 && dirt(hosts, server).length === 0;
-    await world.run(world.nowMs() + CALM_MS_MAX, isOver);
+    await world.run(world.nowMs() + CALM_MS_MAX, nowAndThen(world, isOver));
     // What is under way without anybody waiting for it arrives.
-    await world.run(world.nowMs() + LAST_WORDS_MS);
+    await world.run(
+      world.nowMs() + LAST_WORDS_MS,
+      nowAndThen(world, () => labelsThatDiffer(store, hosts).length === 0),
+    );
     checkEnd(scene, callers, hosts);
     await world.run(world.nowMs());
   }
 
   return { play, commits, journal, deadlines, callers, faults };
+}
+
+/** What takes long to tell is not asked after every event. */
+function nowAndThen(world: World, condition: () => boolean): () => boolean {
+  let askMs = 0;
+  return () => {
+    if (world.nowMs() < askMs) return false;
+    askMs = world.nowMs() + ASK_MS;
+    return condition();
+  };
 }
 
 /** Everything that is broken is mended, and every worker is what it was at the start. */

@@ -18,14 +18,14 @@ import type { SimProcess } from './process.ts';
 import type { World } from './world.ts';
 
 /** What one batch wrote, as it was read back. */
-export interface Written {
+interface Written {
   readonly runs: readonly { readonly before: RunInsertRow | null; readonly after: RunInsertRow }[];
   readonly attempts: readonly AttemptRow[];
   readonly workers: readonly WorkerRow[];
 }
 
 /** A line as it is stored. */
-export interface StoredLine {
+interface StoredLine {
   readonly text: string;
 }
 

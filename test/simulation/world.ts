@@ -7,7 +7,7 @@ import type { Timer } from '../../src/lib/clock.ts';
 export const START_MS = 1_700_000_000_000;
 
 /** Thrown out of a simulation at the first promise that was broken. */
-export class BrokenPromiseError extends Error {
+class BrokenPromiseError extends Error {
   override readonly name = 'BrokenPromiseError';
 }
 
@@ -62,14 +62,17 @@ export function createWorld(keepLines: boolean): World {
     async run(untilMs, done = () => false) {
       // What was begun before the first event has its promises too.
       await promisesDone();
-      for (let next = heap.nextMs(); next !== null && next <= untilMs && !done(); next = heap.nextMs()) {
+      for (;;) {
+        if (done()) return;
+        const next = heap.nextMs();
+        if (next === null || next > untilMs) break;
         nowMs = next;
         events += 1;
         heap.takeDue(nowMs)?.();
         await promisesDone();
         if (failure !== null) throw failure;
       }
-      if (!done()) nowMs = Math.max(nowMs, untilMs);
+      nowMs = Math.max(nowMs, untilMs);
       if (failure !== null) throw failure;
     },
     lines,
