@@ -34,9 +34,10 @@ export function watchDecisions(scene: Scene, deadlines: Deadlines, engine: Engin
     const placed = runs.flatMap((run) => newlyAssigned(seen, run));
     for (const step of placed) checkPlacement(scene, state, step, server);
     if (!CHANGES_NO_PLACE.has(command.kind)) {
-      checkOrder(scene, state, placed, nowMs);
       // With a timer overdue a pause may be over that the engine has not looked at yet.
-      if ((engine.nextDueMs() ?? nowMs + 1) > nowMs) checkNothingWaits(scene, state, nowMs);
+      const isUpToDate = (engine.nextDueMs() ?? nowMs + 1) > nowMs;
+      if (isUpToDate) checkOrder(scene, state, placed, nowMs);
+      if (isUpToDate) checkNothingWaits(scene, state, nowMs);
     }
     deadlines.decided(state, runs, command.kind);
     return outcome;
