@@ -65,7 +65,7 @@ async function main(): Promise<void> {
       printFindings(name, findings, smoke);
     }
   } finally {
-    await cluster.stop();
+    await tidy('the database', () => cluster.stop());
   }
   if (json === undefined) return;
   writeFileSync(json, `${JSON.stringify({ machine: describeMachine(), smoke, results }, null, 2)}\n`);
@@ -80,7 +80,17 @@ async function runBench(cluster: Cluster, name: string): Promise<Findings> {
     return await Promise.race([bench(site, smoke), failAfter(name, site, deadline.signal), interrupted]);
   } finally {
     deadline.abort();
-    await site.stop();
+    await tidy(name, () => site.stop());
+  }
+}
+
+/** What cannot be tidied up is said, and hides neither findings nor the error before it. */
+async function tidy(what: string, stop: () => Promise<void>): Promise<void> {
+  try {
+    await stop();
+  } catch (error) {
+    console.error(`${what} did not stop cleanly:`, error);
+    process.exitCode = 1;
   }
 }
 
@@ -98,7 +108,7 @@ function failAfter(name: string, site: Site, signal: AbortSignal): Promise<never
 
 try {
   await main();
-  process.exit(0);
+  process.exit();
 } catch (error) {
   console.error(error);
   process.exit(1);

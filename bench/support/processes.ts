@@ -22,6 +22,7 @@ export function forkScript(script: URL, settings: object, { flags = [] }: StartO
 
 /** Waits for the next message of a process; rejects when it ends instead. */
 export async function nextMessage<T>(child: ChildProcess): Promise<T> {
+  if (hasEnded(child)) throw new Error(`${nameOf(child)} has ended and says no more`);
   const stopListening = new AbortController();
   const { signal } = stopListening;
   const ended = once(child, 'exit', { signal }).then(([code, killedBy]) => {

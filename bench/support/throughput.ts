@@ -45,7 +45,10 @@ export async function drainOurs(
     processes.map(async (each) => (await site.start(WORKERS, { address, ...each }))[0]),
   );
   site.doing(`draining ${runs} runs`);
-  return rateOf(runs, children);
+  const rate = await rateOf(runs, children);
+  const { runs: unended } = await admin.listRuns({ pageSize: 1 });
+  if (unended.length > 0) throw new Error(`run ${unended[0]?.runId} has not ended, and its worker is done`);
+  return rate;
 }
 
 /** Jobs a second of one graphile-worker with its local queue; with `batched` completions are batched as well. */

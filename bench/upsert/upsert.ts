@@ -12,7 +12,7 @@ import { medianOfRounds } from '../support/statistics.ts';
 const SIZES: LatencySizes = { rounds: 5, perRound: 400, warmUp: 200 };
 const SMOKE: LatencySizes = { rounds: 1, perRound: 20, warmUp: 5 };
 /** A worker may change its labels ten times a second: these take turns, so that none waits for that. */
-const WORKERS = 24;
+const WORKERS = 48;
 const WORKER = new URL('./worker.process.ts', import.meta.url);
 
 export const upsert: Bench = async (site, smoke) => {
