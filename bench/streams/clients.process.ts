@@ -10,7 +10,7 @@ const CONNECTING_AT_ONCE = 32;
 
 const { address, prefix } = settings<{ address: string; prefix: string }>();
 const workers: RawWorker[] = [];
-const counts = { beats: 0, answers: 0, ends: 0 };
+const counts = { beats: 0, answers: 0, ends: 0, latestMs: 0, evicted: '', lastEnd: '' };
 
 function connect(): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -20,12 +20,14 @@ function connect(): Promise<void> {
       action: 'idle',
       heard(message) {
         if (message.case === 'heartbeat') counts.answers += 1;
+        if (message.case === 'evicted') counts.evicted = `evicted ${message.value.reason} ${message.value.message}`;
         if (message.case !== 'welcome') return;
         workers.push(worker);
         resolve();
       },
       ended({ code, details }) {
         counts.ends += 1;
+        counts.lastEnd = `${code} ${details}`;
         reject(new Error(`a stream ended: ${code} ${details}`));
       },
     });
@@ -40,6 +42,7 @@ async function beat(): Promise<never> {
   for (;;) {
     await sleep(TICK_MS);
     const nowMs = performance.now();
+    counts.latestMs = Math.max(counts.latestMs, nowMs - lastMs - TICK_MS);
     due += (workers.length * (nowMs - lastMs)) / HEARTBEAT_MS;
     for (lastMs = nowMs; due >= 1; due--) {
       workers[next++ % workers.length]?.heartbeat();

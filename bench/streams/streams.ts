@@ -57,6 +57,10 @@ interface Counts {
   readonly beats: number;
   readonly answers: number;
   readonly ends: number;
+  /** By how much a client itself was late with its heartbeats. */
+  readonly latestMs: number;
+  readonly evicted: string;
+  readonly lastEnd: string;
 }
 
 /** The first few are not counted: what a server needs once is there when they are. */
@@ -86,8 +90,7 @@ async function load(
   await sleep(watchMs);
   const seconds = watchMs / MS_PER_SECOND;
   const counts = await askAll({});
-  const ended = sum(counts, 'ends');
-  if (ended > 0) throw new Error(`${ended} of ${total} streams ended while nobody asked them to`);
+  expectNoEnds(counts);
   const figures = {
     kibEach: (residentKiB(pid) - before) / total,
     corePercent: ((cpuSeconds(pid) - used.cpu) * 100) / seconds,
@@ -99,6 +102,17 @@ async function load(
   return figures;
 }
 
-function sum(counts: readonly Counts[], what: keyof Counts): number {
+function expectNoEnds(counts: readonly Counts[]): void {
+  const ended = sum(counts, 'ends');
+  if (ended === 0) return;
+  const reasons = new Set(
+    counts.flatMap(({ evicted, lastEnd }) => [evicted, lastEnd]).filter((reason) => reason !== ''),
+  );
+  const latestMs = Math.round(Math.max(...counts.map((each) => each.latestMs)));
+  const why = `${[...reasons].join('; ')}; a client was up to ${latestMs} ms late`;
+  throw new Error(`${ended} streams ended while nobody asked them to: ${why}`);
+}
+
+function sum(counts: readonly Counts[], what: 'beats' | 'ends'): number {
   return counts.reduce((total, each) => total + each[what], 0);
 }
