@@ -45,7 +45,9 @@ async function beat(): Promise<never> {
     counts.latestMs = Math.max(counts.latestMs, nowMs - lastMs - TICK_MS);
     due += (workers.length * (nowMs - lastMs)) / HEARTBEAT_MS;
     for (lastMs = nowMs; due >= 1; due--) {
-      workers[next++ % workers.length]?.heartbeat();
+      // A place, not a running number: with more workers its remainder would jump, and some would be silent too long.
+      next = next + 1 < workers.length ? next + 1 : 0;
+      workers[next]?.heartbeat();
       counts.beats += 1;
     }
   }
