@@ -74,6 +74,7 @@ export function createSimPlane({ world, process, store, ids, onTerm, isHolder }:
       ids,
       log,
       meters: NO_METERS,
+      watches: { observe: () => null },
       oneCommandPerBatch: false,
       leaseMs: LEASE_MS,
       onStored() {},
@@ -219,6 +220,7 @@ function createLogs(
     },
     isFull: () => false,
     settled: () => Promise.resolve(),
+    stored: () => Promise.resolve(),
     stop() {
       stopped = true;
     },
