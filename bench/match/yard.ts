@@ -91,6 +91,7 @@ function draftOf(ids: ReturnType<typeof systemIds>, { action, group }: WaitsFor)
         name: action,
         action,
         needs: [],
+        device: null,
         runsOn: [],
         desired: [],
         scheduleTimeoutMs: null,
