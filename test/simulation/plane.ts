@@ -74,10 +74,11 @@ export function createSimPlane({ world, process, store, ids, onTerm, isHolder }:
       ids,
       log,
       meters: NO_METERS,
-      watches: { observe: () => null },
       oneCommandPerBatch: false,
       leaseMs: LEASE_MS,
       onStored() {},
+      // Nobody watches.
+      watches: { observe: () => null },
       onEffect: deliver,
       onFatal: standDown,
     });
@@ -219,8 +220,8 @@ function createLogs(
       if (!pumping) void pump();
     },
     isFull: () => false,
-    settled: () => Promise.resolve(),
     stored: () => Promise.resolve(),
+    settled: () => Promise.resolve(),
     stop() {
       stopped = true;
     },
