@@ -1,17 +1,19 @@
 /** One graphile-worker runner with its defaults; says when its task was entered. */
-import { Logger, run } from 'graphile-worker';
+import { run } from 'graphile-worker';
+import { nowNs, say, settings } from '../support/child.ts';
+import { PEER_QUIET, PEER_TASK } from '../support/peer.ts';
 
+const { databaseUrl } = settings<{ databaseUrl: string }>();
 await run({
-  connectionString: process.env.BENCH_DATABASE_URL ?? '',
+  connectionString: databaseUrl,
   concurrency: 4,
   noHandleSignals: true,
-  logger: new Logger(() => () => {}),
+  logger: PEER_QUIET,
   taskList: {
-    bench: () => {
-      const enteredNs = process.hrtime.bigint();
-      process.send?.({ enteredNs: String(enteredNs) });
+    [PEER_TASK]: () => {
+      const enteredNs = nowNs();
+      say({ enteredNs });
     },
   },
 });
-process.on('SIGTERM', () => process.exit(0));
-process.send?.('ready');
+say({ ready: true });

@@ -1,18 +1,19 @@
 /** One SDK worker; says when its handler was entered. */
 import { createWorker } from '../../src/worker/index.ts';
+import { nowNs, say, settings } from '../support/child.ts';
 
+const { address } = settings<{ address: string }>();
 const worker = createWorker({
-  address: process.env.BENCH_ADDRESS ?? '',
-  name: 'bench-worker',
+  address,
+  name: 'dispatch',
   slots: 4,
   actions: {
-    bench: () => {
-      const enteredNs = process.hrtime.bigint();
-      process.send?.({ enteredNs: String(enteredNs) });
+    dispatch: () => {
+      const enteredNs = nowNs();
+      say({ enteredNs });
       return null;
     },
   },
 });
 await worker.start();
-process.on('SIGTERM', () => process.exit(0));
-process.send?.('ready');
+say({ ready: true });

@@ -1,29 +1,29 @@
 /** Percentiles of measured times. */
 
 export interface Summary {
-  readonly count: number;
   readonly p50: number;
   readonly p99: number;
-  readonly max: number;
+  readonly p999: number;
 }
 
-export function percentile(sorted: readonly number[], share: number): number {
+function percentile(sorted: readonly number[], share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
 }
 
+const inOrder = (values: readonly number[]) => [...values].sort((a, b) => a - b);
+
 export function summarise(values: readonly number[]): Summary {
-  const sorted = [...values].sort((a, b) => a - b);
-  return {
-    count: sorted.length,
-    p50: percentile(sorted, 0.5),
-    p99: percentile(sorted, 0.99),
-    max: sorted.at(-1) ?? Number.NaN,
-  };
+  const sorted = inOrder(values);
+  return { p50: percentile(sorted, 0.5), p99: percentile(sorted, 0.99), p999: percentile(sorted, 0.999) };
 }
 
 export function median(values: readonly number[]): number {
-  return percentile(
-    [...values].sort((a, b) => a - b),
-    0.5,
-  );
+  return percentile(inOrder(values), 0.5);
+}
+
+/** Each figure of a latency: the median of what it was in the rounds. */
+export function medianOfRounds(rounds: readonly (readonly number[])[]): Summary {
+  const summaries = rounds.map(summarise);
+  const of = (figure: keyof Summary) => median(summaries.map((summary) => summary[figure]));
+  return { p50: of('p50'), p99: of('p99'), p999: of('p999') };
 }

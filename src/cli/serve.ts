@@ -26,6 +26,8 @@ export async function serve(overrides: Partial<ServerConfig> = {}): Promise<numb
   // Nothing was promised to anybody yet; what was started ends with the process, or is adopted by the next one.
   if (server === null) return STOPPED;
   console.log(greeting(server));
+  const standby = server.plane.standingBy();
+  if (standby !== null) console.log(`Standing by: ${standby.message}`);
   await told;
   const late = systemClock().after(STOP_MS_MAX, () => {
     console.error(`Yardmaster did not stop within ${STOP_MS_MAX} ms, and gives up.`);

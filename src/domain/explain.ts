@@ -127,7 +127,7 @@ const NOTHING_RECORDED = { counts: [], workers: [], workersTotal: 0 };
 
 /** One worker looked at: what it fails need not be in words yet. */
 export interface Seen {
-  readonly failed: readonly { readonly clause: ClauseName }[];
+  readonly failed: readonly { readonly clause: ClauseName; readonly busy?: boolean }[];
   /** Of `failed`; kept, as it is compared often. */
   readonly distance: number;
   readonly rank: Rank | null;

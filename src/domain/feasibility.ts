@@ -41,6 +41,8 @@ export interface FailedClause {
   readonly key: string;
   readonly has: string;
   readonly needs: string;
+  /** As of the check. */
+  readonly busy?: boolean;
 }
 
 /** Whether what the worker is (itself, action, tags, labels, devices) fits, however busy it is. */
@@ -75,6 +77,8 @@ export interface Check {
   readonly clause: ClauseName;
   readonly key: string;
   readonly needs: string;
+  /** It passes without anybody's doing: the worker would do, and has its hands full. */
+  readonly busy?: boolean;
   fails(worker: WorkerFacts): boolean;
   has(worker: WorkerFacts): string;
 }
@@ -99,7 +103,7 @@ export function checksOf(demand: Demand, mode: MatchMode): Check[] {
     },
     ...demand.desired.filter(({ required }) => required).map(labelCheck),
     ...(pin?.hard ? [pinCheck(pin)] : []),
-    ...(device === null ? [] : [deviceCheck(device)]),
+    ...(device === null ? [] : deviceChecks(device)),
     ...OPEN_CHECKS,
   ];
 }
@@ -114,15 +118,17 @@ function labelCheck(desired: DesiredLabel): Check {
   };
 }
 
-function deviceCheck(device: DeviceDemand): Check {
-  return {
-    clause: 'DEVICE',
-    key: '',
-    needs:
-      device.kind === 'GPU' && device.fallback ? 'a free GPU, or a CPU slot without GPUs' : `a free ${device.kind}`,
-    fails: ({ devices, slots, devicesInUse }) => freeDevice(devices, slots, devicesInUse, device) === null,
-    has: (worker) => shownPool(worker, device),
-  };
+/** A worker without such a pool, and one whose pool is leased out, fail the same clause for different reasons. */
+function deviceChecks(device: DeviceDemand): Check[] {
+  const needs =
+    device.kind === 'GPU' && device.fallback ? 'a free GPU, or a CPU slot without GPUs' : `a free ${device.kind}`;
+  const shown = { clause: 'DEVICE' as const, key: '', needs, has: (worker: WorkerFacts) => shownPool(worker, device) };
+  const isLeased = ({ devices, slots, devicesInUse }: WorkerFacts) =>
+    poolFor(devices, device) !== null && freeDevice(devices, slots, devicesInUse, device) === null;
+  return [
+    { ...shown, fails: ({ devices }) => poolFor(devices, device) === null },
+    { ...shown, busy: true, fails: isLeased },
+  ];
 }
 
 function shownPool({ devices, slots, devicesInUse }: WorkerFacts, device: DeviceDemand): string {
@@ -190,8 +196,8 @@ export function failedChecks(checks: readonly Check[], worker: WorkerFacts, retu
 }
 
 /** In words, with both values. */
-export function failedClause({ clause, key, needs, has }: Check, worker: WorkerFacts): FailedClause {
-  return { clause, key, has: has(worker), needs };
+export function failedClause({ clause, key, needs, has, busy }: Check, worker: WorkerFacts): FailedClause {
+  return { clause, key, has: has(worker), needs, ...(busy ? { busy } : {}) };
 }
 
 /** Every clause that fails, with both values; empty when the worker may take the step. */

@@ -43,6 +43,7 @@ export const REASONS = {
   // The plane itself.
   STORE_UNAVAILABLE: 'UNAVAILABLE',
   STANDING_DOWN: 'UNAVAILABLE',
+  STANDING_BY: 'UNAVAILABLE',
   NOT_IMPLEMENTED: 'UNIMPLEMENTED',
   INTERNAL: 'INTERNAL',
   // Why a step ended or went back; these travel in StepError.reason and Attempt.outcome, never as a status.

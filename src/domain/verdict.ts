@@ -25,10 +25,12 @@ export function compareStandings(a: WaitingVerdict, b: WaitingVerdict): number {
 }
 
 /** What one worker of the namespace makes possible by itself, from the clauses it fails. */
-export function standingOf(failed: readonly { readonly clause: ClauseName }[]): WaitingVerdict {
+export function standingOf(
+  failed: readonly { readonly clause: ClauseName; readonly busy?: boolean }[],
+): WaitingVerdict {
   let standing: WaitingVerdict = 'BUSY';
-  for (const { clause } of failed) {
-    const allows = ALLOWED_BY[clause];
+  for (const { clause, busy } of failed) {
+    const allows = busy ? 'BUSY' : ALLOWED_BY[clause];
     if (compareStandings(allows, standing) < 0) standing = allows;
   }
   return standing;

@@ -38,6 +38,7 @@ export function assign(
     labelsRevision: worker.labelsRevision,
     assignMs: turn.nowMs,
     acceptMs: null,
+    handedOver: false,
     cancelReason: null,
     acceptTimer: NO_TIMER,
     executionTimer: NO_TIMER,
@@ -108,7 +109,10 @@ export function endAssignment(state: EngineState, turn: Turn, step: StepRecord, 
   state.endedAssignments.set(assignmentId, { fact: ending.fact, untilMs });
   armForget(state, untilMs);
   worker.assignments.delete(assignmentId);
-  if (ending.fact === null) reserve(turn, worker, assignmentId, ending.outcome);
+  if (ending.fact === null) {
+    if (assignment.handedOver) reserve(turn, worker, assignmentId);
+    pushCancel(turn, worker, assignmentId, ending.outcome);
+  }
   if (ending.event !== 'SUCCEED') {
     turn.changes.push({ table: 'attempts', attempt: attemptRow(turn, step, assignment, ending) });
     step.assignment = null;
@@ -122,12 +126,22 @@ export function endAssignment(state: EngineState, turn: Turn, step: StepRecord, 
 }
 
 /** Keeps the place for a handler that may still run: as long as there is a process that could be running it. */
-function reserve(turn: Turn, worker: WorkerRecord, assignmentId: string, reason: string): void {
+function reserve(turn: Turn, worker: WorkerRecord, assignmentId: string): void {
   if (worker.sessionHash === null) return;
   worker.reserved.add(assignmentId);
   workerChanged(turn, worker);
+}
+
+/** What has not left yet is taken out of the stream's queue by it. */
+function pushCancel(turn: Turn, worker: WorkerRecord, assignmentId: string, reason: string): void {
   if (worker.connection === null) return;
   turn.effects.push({ kind: 'cancel_step', connection: worker.connection, assignmentId, reason });
+}
+
+/** It ended while it was on its way out: the worker will be told to stop it, and says when it has. */
+export function reserveLate(state: EngineState, turn: Turn, worker: WorkerRecord, assignmentId: string): void {
+  reserve(turn, worker, assignmentId);
+  capacityChanged(state, turn, worker);
 }
 
 /** The worker said that what the server had ended is over: its place is free. */

@@ -26,6 +26,14 @@ export function cancelRun(
   if (runEnded(run.state) && run.state !== 'CANCELLED') {
     return refuse('STEP_STATE', `run ${run.runId} has ended: ${run.state}`, { run_id: run.runId, state: run.state });
   }
+  const [named] = steps;
+  if (command.stepName !== '' && named !== undefined && stepEnded(named.state) && named.state !== 'CANCELLED') {
+    return refuse('STEP_STATE', `step "${command.stepName}" of run ${run.runId} has ended: ${named.state}`, {
+      run_id: run.runId,
+      step_name: command.stepName,
+      state: named.state,
+    });
+  }
   const busy = command.mode === 'IF_PENDING' ? run.steps.find((step) => step.assignedOnce) : undefined;
   if (busy) {
     return refuse(

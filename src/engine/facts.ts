@@ -1,7 +1,7 @@
 /** What workers state about the assignments they hold. */
 import { isRefusal, type Refusal, refuse } from '../domain/refusal.ts';
 import { retryDelayMs } from '../domain/retry.ts';
-import { armAccept, countCompletion, endAssignment, freeReserved } from './assignments.ts';
+import { armAccept, countCompletion, endAssignment, freeReserved, reserveLate } from './assignments.ts';
 import { capacityChanged } from './capacity.ts';
 import type { CommandOf, ResultOf } from './commands.ts';
 import { executionTimeoutOf } from './effects.ts';
@@ -56,9 +56,15 @@ export function notRunning(found: Held, fact: string): Refusal {
 }
 
 export function handedOver(state: EngineState, turn: Turn, command: CommandOf<'handed_over'>): null {
-  const assignment = state.assignments.get(command.assignmentId)?.assignment;
-  const step = state.assignments.get(command.assignmentId);
-  if (!assignment || !step || assignment.acceptMs !== null) return null;
+  const { connection, assignmentId } = command;
+  const step = state.assignments.get(assignmentId);
+  if (step?.assignment == null) {
+    const worker = state.workersByConnection.get(connection);
+    if (worker) reserveLate(state, turn, worker, assignmentId);
+    return null;
+  }
+  if (step.assignment.acceptMs !== null) return null;
+  step.assignment.handedOver = true;
   armAccept(state, turn, step);
   return null;
 }
@@ -70,6 +76,7 @@ export function acceptStep(state: EngineState, turn: Turn, command: CommandOf<'a
   if (assignment.acceptMs !== null) return null;
   moveStep(step, 'ACCEPT');
   assignment.acceptMs = turn.nowMs;
+  assignment.handedOver = true;
   step.started = true;
   keepPin(step.run, assignment);
   state.timers.disarm(assignment.acceptTimer);

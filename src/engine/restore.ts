@@ -363,6 +363,8 @@ function restoreAssignment(state: EngineState, step: StepRecord, row: StoredStep
     labelsRevision: row.labels_revision ?? 0,
     assignMs: row.assign_ms ?? 0,
     acceptMs: row.accept_ms,
+    // Nobody remembers: the worker may know of it.
+    handedOver: true,
     cancelReason: row.cancel_reason,
     acceptTimer: NO_TIMER,
     executionTimer: NO_TIMER,

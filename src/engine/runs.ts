@@ -36,7 +36,7 @@ export function scheduleRuns(
   const plans: Plan[] = [];
   for (const draft of command.runs) {
     const plan = planOf(state, seen, draft);
-    if (isRefusal(plan)) return plan;
+    if (isRefusal(plan)) return { ...plan, metadata: { ...plan.metadata, run_index: String(plans.length) } };
     plans.push(plan);
     if (draft.requestId !== '') seen.set(nameKey(draft.namespace, draft.requestId), draft);
   }

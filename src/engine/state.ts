@@ -148,6 +148,8 @@ export interface AssignmentRecord {
   readonly labelsRevision: number;
   readonly assignMs: number;
   acceptMs: number | null;
+  /** The transport has it: the worker may know of it. */
+  handedOver: boolean;
   /** Set once cancel_step was pushed for it. */
   cancelReason: string | null;
   acceptTimer: TimerHandle;

@@ -1,6 +1,7 @@
 /** Settings of the server: what the environment says, over the defaults. The only file that reads the environment. */
 import { DEFAULT_LIMITS, DEFAULT_TIMES, type Limits, type Times } from '../domain/limits.ts';
 import type { LogLevel } from '../lib/log.ts';
+import { LEASE_MS_DEFAULT } from '../store/holder.ts';
 import { isLoopback } from './auth.ts';
 import { DEFAULT_HTTP_LIMITS, type HttpLimits } from './http/limits.ts';
 
@@ -17,6 +18,8 @@ export interface ServerConfig {
   readonly databaseUrl: string | undefined;
   readonly dataDirectory: string;
   readonly logLevel: LogLevel;
+  /** How long the process that decides may hang before a standby takes its place. */
+  readonly leaseMs: number;
   readonly limits: Limits;
   readonly times: Times;
   readonly httpLimits: HttpLimits;
@@ -33,6 +36,7 @@ const DEFAULT_CONFIG: ServerConfig = {
   databaseUrl: undefined,
   dataDirectory: '.yardmaster/data',
   logLevel: 'info',
+  leaseMs: LEASE_MS_DEFAULT,
   limits: DEFAULT_LIMITS,
   times: DEFAULT_TIMES,
   httpLimits: DEFAULT_HTTP_LIMITS,
@@ -75,8 +79,22 @@ export function configFromEnvironment(
     databaseUrl: environment.DATABASE_URL === '' ? undefined : environment.DATABASE_URL,
     dataDirectory: environment.YARDMASTER_DATA_DIR || DEFAULT_CONFIG.dataDirectory,
     logLevel,
+    leaseMs: leaseOf(environment.YARDMASTER_LEASE_MS),
     ...overrides,
   };
+}
+
+/** A shorter lease would be lost to every hiccup of a network, a longer one serves nobody. */
+const LEASE_MS_MIN = 1_000;
+const LEASE_MS_MAX = 600_000;
+
+function leaseOf(text: string | undefined): number {
+  if (text === undefined || text === '') return LEASE_MS_DEFAULT;
+  const leaseMs = Number(text);
+  if (Number.isInteger(leaseMs) && leaseMs >= LEASE_MS_MIN && leaseMs <= LEASE_MS_MAX) return leaseMs;
+  throw new ConfigurationError(
+    `YARDMASTER_LEASE_MS: "${text}" must be a whole number of milliseconds, ${LEASE_MS_MIN} to ${LEASE_MS_MAX}`,
+  );
 }
 
 const PORT_MAX = 65_535;

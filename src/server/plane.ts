@@ -13,7 +13,7 @@ import { type Clock, sleep } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import type { IdSource } from '../lib/random.ts';
 import type { Database } from '../store/database.ts';
-import { becomeHolder, DeposedError, type Holder } from '../store/holder.ts';
+import { becomeHolder, DeposedError, type Holder, LEASE_MS_DEFAULT } from '../store/holder.ts';
 import type { Commit } from '../store/journal.ts';
 import { createLogWriter, type LogWriter } from '../store/logs.ts';
 import { type Ending, findEnding } from '../store/queries/find_ending.ts';
@@ -65,13 +65,20 @@ export interface Plane {
   readonly meters: Meters;
   /** Ready to decide. */
   isReady(): boolean;
+  /** Told at once, and whenever it changes, whether this process decides. */
+  watchTerm(listener: (decides: boolean) => void): void;
+  /** Why nothing is answered here: another process decides. null: this one does, or is about to again. */
+  standingBy(): Refusal | null;
   /** Commits and commands of this term, for metrics and checks. */
   counts(): { readonly commits: number; readonly commands: number };
   /** For reading only, by the metrics; null while nobody decides here. */
   engineState(): EngineState | null;
   openStreams(): number;
-  /** Settles what was decided and lets the lock go. The streams are to be closed before. */
-  stop(): Promise<void>;
+  /**
+   * Settles what was decided and lets the lock go. The streams are to be closed before. Says whether nobody else uses the
+   * database, as far as is known.
+   */
+  stop(): Promise<{ readonly alone: boolean }>;
 }
 
 export interface PlaneOptions {
@@ -83,6 +90,8 @@ export interface PlaneOptions {
   readonly ids: IdSource;
   readonly log: Log;
   readonly meters?: Meters;
+  /** How long a commit gives the right to decide; default 5 s. */
+  readonly leaseMs?: number;
 }
 
 interface Term {
@@ -94,6 +103,7 @@ interface Term {
   readonly requests: RequestBook;
 }
 
+/** Resolves once this process decides, or knows that another one does. */
 export async function startPlane(options: PlaneOptions): Promise<Plane> {
   const { database, clock, ids, log, limits, times } = options;
   const meters = options.meters ?? NO_METERS;
@@ -107,9 +117,30 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
   let cautiousUntilMs = 0;
   let term: Term | null = null;
   let restarting: Promise<void> | null = null;
+  /** Who decides while this process stands by; empty: it is not known who. null: it does not stand by. */
+  let otherHolder: string | null = null;
+  let standsBy: () => void = () => {};
+  const listeners: ((decides: boolean) => void)[] = [];
+  const leaseMs = options.leaseMs ?? LEASE_MS_DEFAULT;
+
+  function setTerm(next: Term | null): void {
+    term = next;
+    for (const listener of listeners) listener(next !== null);
+  }
 
   async function beginTerm(): Promise<Term> {
-    const holder = await becomeHolder(database, options.name, log, { clock, signal: stopping.signal });
+    const onStandby = (name: string) => {
+      otherHolder = name;
+      standsBy();
+    };
+    const holder = await becomeHolder(database, options.name, log, {
+      clock,
+      signal: stopping.signal,
+      leaseMs,
+      onStandby,
+    }).finally(() => {
+      otherHolder = null;
+    });
     try {
       const rows = await readLiveRows(holder.sql);
       log.info({ epoch: holder.epoch, runs: rows.runs.length, workers: rows.workers.length }, 'recovered');
@@ -125,6 +156,7 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
         watches,
         oneCommandPerBatch: clock.nowMs() < cautiousUntilMs,
         onStored: inputs.keepOutputs,
+        leaseMs,
         onEffect: deliver,
         onFatal: standDown,
       });
@@ -158,7 +190,8 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
         meters.commitFailed();
         throw error;
       });
-      meters.committed(batch.entries.length, clock.nowMs() - fromMs);
+      // A renewal of the lease carries no command.
+      if (batch.parts.length > 0) meters.committed(batch.entries.length, clock.nowMs() - fromMs);
     };
   }
 
@@ -168,7 +201,7 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
     log.error({ ...errorFacts(error), deposed: error instanceof DeposedError }, 'standing down');
     if (!(error instanceof DeposedError)) cautiousUntilMs = clock.nowMs() + CAUTIOUS_MS;
     const ended = term;
-    term = null;
+    setTerm(null);
     // Streams first: what they sent stays unsettled and is sent again. A refusal would be the last word on it.
     for (const connection of [...sinks.keys()]) {
       deliver({
@@ -206,12 +239,19 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
 
   async function restart(ended: Term): Promise<void> {
     await closeTerm(ended).catch((error) => log.warn({ err: error }, 'the old connection did not close cleanly'));
+    await tryToBegin(beginTerm);
+  }
+
+  /** Until this process decides, or is stopped. */
+  async function tryToBegin(first: () => Promise<Term>): Promise<void> {
     for (let tries = 0; !stopping.signal.aborted; tries++) {
       try {
-        term = await beginTerm();
-        scheduleEndOfCaution(term);
+        const begun = await (tries === 0 ? first() : beginTerm());
+        setTerm(begun);
+        scheduleEndOfCaution(begun);
         return;
       } catch (error) {
+        if (stopping.signal.aborted) return;
         log.warn({ ...errorFacts(error), tries }, 'cannot recover yet');
         await sleep(clock, backoffMs(RESTART, tries, ids.fraction()), stopping.signal).catch(() => {});
       }
@@ -226,10 +266,16 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
   }
 
   function decide<K extends CommandKind>(command: CommandOf<K>, then: (result: ResultOf<K> | Refusal) => void): void {
-    if (term === null) then(refuse('STANDING_DOWN', 'nobody decides here now: try again'));
+    if (term === null) then(standingBy() ?? refuse('STANDING_DOWN', 'nobody decides here now: try again'));
     else if (command.kind === 'log_step' && !hasRoomForLogs(term)) then(tryLogsLater());
     else if (CAN_WAIT.has(command.kind) && term.decider.journal.isFull()) then(tryLater(command.kind));
     else term.decider.decide<K>(command, then);
+  }
+
+  function standingBy(): Refusal | null {
+    if (otherHolder === null) return null;
+    const who = otherHolder === '' ? 'another process' : `"${otherHolder}"`;
+    return refuse('STANDING_BY', `${who} decides on this database; this one stands by`, { holder: otherHolder });
   }
 
   /** What was decided is stored, or has had its time. */
@@ -256,8 +302,21 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
     }
   }
 
-  term = await beginTerm();
+  const starting = beginTerm();
+  const waits = new Promise<null>((resolve) => {
+    standsBy = () => resolve(null);
+  });
+  setTerm(await Promise.race([starting, waits]));
+  if (term === null)
+    restarting = tryToBegin(() => starting).finally(() => {
+      restarting = null;
+    });
   return {
+    standingBy,
+    watchTerm(listener) {
+      listeners.push(listener);
+      listener(term !== null);
+    },
     reads,
     findEnding: (assignmentId) => persistently(() => findEnding(reads, assignmentId)),
     payloads,
@@ -293,16 +352,20 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
     openStreams: () => sinks.size,
     async stop() {
       watches.stop();
+      // Whoever was only standing by knows that somebody is there.
+      let alone = otherHolder === null;
       stopping.abort(new Error('the plane was stopped'));
       await restarting;
       const ended = term;
-      term = null;
+      setTerm(null);
       if (ended !== null) {
         await settle(ended);
         endTerm(ended);
+        alone = !(await ended.holder.isAwaited());
         await closeTerm(ended);
       }
       await reads.end({ timeout: 5 });
+      return { alone };
     },
   };
 }

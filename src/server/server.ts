@@ -50,6 +50,7 @@ export async function startServer(settings: Partial<ServerConfig> = {}, log?: Lo
       ids: systemIds(),
       log: serverLog,
       meters: metrics.meters,
+      leaseMs: config.leaseMs,
     });
     metrics.watch(plane);
     listeners = await listen(plane, config, metrics);
@@ -111,6 +112,7 @@ async function stopAll(listeners: Listeners, plane: Plane, database: Database): 
   plane.watches.stop();
   await listeners.grpc.close();
   await listeners.http?.close();
-  await plane.stop();
-  await database.stop();
+  const { alone } = await plane.stop();
+  // An embedded server goes on for whoever else uses it.
+  if (alone) await database.stop();
 }

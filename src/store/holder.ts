@@ -9,6 +9,7 @@ import { type Clock, systemClock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import type { SealedBatch } from './batch.ts';
 import type { Database } from './database.ts';
+import { isAwaited, watchHolder } from './standby.ts';
 import { batchStatement } from './statement.ts';
 
 // Any number will do, as long as nothing else on the same database takes it.
@@ -19,6 +20,12 @@ const LOCK_KEY = 7_361_042;
  * that drops packets without a word would otherwise keep it for a quarter of an hour. The batch's number makes that safe.
  */
 const ANSWER_MS_MAX = 30_000;
+
+/** How long a commit gives the right to decide. A holder that hangs is replaced within twice that. */
+export const LEASE_MS_DEFAULT = 5_000;
+
+/** The lease of a holder that has only begun: until its first commit it migrates, and reads every run that has not ended. */
+const STARTING_MS = 60_000;
 
 /** Another process decides now: nothing of this one may be written any more. */
 export class DeposedError extends Error {
@@ -31,6 +38,8 @@ export interface Holder {
   readonly sql: Sql;
   /** Writes a batch, or finds that it was written before. Throws DeposedError when this process may not write. */
   commit(batch: SealedBatch, number: number): Promise<void>;
+  /** Whether another process waits for the lock. False when that cannot be found out. */
+  isAwaited(): Promise<boolean>;
   release(): Promise<void>;
 }
 
@@ -38,6 +47,9 @@ export interface HolderOptions {
   readonly clock?: Clock;
   /** Gives up waiting for the lock. */
   readonly signal?: AbortSignal;
+  readonly leaseMs?: number;
+  /** Another process decides, and this one waits: told its name, and again when that changes; empty while unknown. */
+  readonly onStandby?: (holder: string) => void;
 }
 
 /** One connection. The client would make another by itself, and that one would not have the lock: `lost` says so. */
@@ -68,9 +80,9 @@ export async function becomeHolder(
   signal?.addEventListener('abort', giveUp, { once: true });
   try {
     signal?.throwIfAborted();
-    backend = await lock(session, log);
+    backend = await lock(session, () => standBy(database, log, options));
     await bringUpToDate(session.sql);
-    epoch = await beginEpoch(session, name);
+    epoch = await beginEpoch(session, name, options.leaseMs ?? LEASE_MS_DEFAULT);
   } catch (error) {
     await session.sql.end({ timeout: 5 });
     throw error;
@@ -101,6 +113,7 @@ export async function becomeHolder(
         limit.clear();
       }
     },
+    isAwaited: () => (session.lost ? Promise.resolve(false) : isAwaited(session.sql, LOCK_KEY).catch(() => false)),
     release: () => session.sql.end({ timeout: session.lost ? 0 : 5 }),
   };
 }
@@ -134,19 +147,41 @@ function discard(session: Session): void {
   session.sql.end({ timeout: 0 }).catch(() => {});
 }
 
-async function lock(session: Session, log: Log): Promise<Backend> {
+/** `standBy` is called when the lock is not free, and gives what ends the standing by. */
+async function lock(session: Session, standBy: () => () => void): Promise<Backend> {
   const [free] = await session.sql<{ locked: boolean }[]>`SELECT pg_try_advisory_lock(${LOCK_KEY}) AS locked`;
-  if (free?.locked !== true) log.warn({}, 'another process decides on this database: standing by until it ends');
-  const [backend] = await session.sql<Backend[]>`SELECT pg_advisory_lock(${LOCK_KEY}), ${ownBackend(session.sql)}`;
-  session.locked = true;
-  return backend as Backend;
+  const stop = free?.locked === true ? () => {} : standBy();
+  try {
+    const [backend] = await session.sql<Backend[]>`SELECT pg_advisory_lock(${LOCK_KEY}), ${ownBackend(session.sql)}`;
+    session.locked = true;
+    return backend as Backend;
+  } finally {
+    stop();
+  }
 }
 
-async function beginEpoch(session: Session, name: string): Promise<number> {
+function standBy(database: Database, log: Log, options: HolderOptions): () => void {
+  const over = new AbortController();
+  const { clock = systemClock(), onStandby = () => {} } = options;
+  log.warn({}, 'another process decides on this database: standing by until it ends');
+  let told: string | null = null;
+  const onHolder = (name: string) => {
+    if (over.signal.aborted || name === told) return;
+    told = name;
+    onStandby(name);
+  };
+  watchHolder(database, { clock, log, lockKey: LOCK_KEY, onHolder, signal: over.signal }).catch((error: unknown) =>
+    log.warn({ err: error }, 'the connection of the standby did not close cleanly'),
+  );
+  return () => over.abort(new Error('no longer standing by'));
+}
+
+async function beginEpoch(session: Session, name: string, leaseMs: number): Promise<number> {
   // Another process may have the lock of a connection that was lost on the way here: its epoch must not be ended.
   if (session.lost) throw connectionLost('the connection of the lock was lost');
   const [row] = await session.sql<{ epoch: number }[]>`
-    UPDATE holder SET epoch = epoch + 1, batch = 0, name = ${name}, acquire_time = now() WHERE id = 1
+    UPDATE holder SET epoch = epoch + 1, batch = 0, name = ${name}, acquire_time = now(), lease_ms = ${leaseMs},
+      lease_end_time = clock_timestamp() + ${STARTING_MS} * interval '1 millisecond' WHERE id = 1
     RETURNING epoch::float8 AS epoch`;
   if (row === undefined) throw new Error('the table holder has no row: the schema is damaged');
   return row.epoch;

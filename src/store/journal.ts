@@ -33,7 +33,7 @@ const LEASE_MARGIN_MS = 1_000;
 const LEASE_MARGIN_SHARE = 0.2;
 
 /** With so many commands waiting for the store, or … */
-export const WAITING_COMMANDS_MAX = 50_000;
+const WAITING_COMMANDS_MAX = 50_000;
 /** … this much of their payloads, in UTF-16 units, whoever has more should keep it for a while. */
 export const WAITING_LENGTH_MAX = 64 * 1024 * 1024;
 

@@ -168,6 +168,11 @@ export class Context implements StepContext {
   }
 
   /** For the SDK; not part of StepContext. */
+  get order(): RunStep {
+    return this.#order;
+  }
+
+  /** For the SDK; not part of StepContext. */
   abort(error: AssignmentAbortedError): void {
     this.#controller ??= new AbortController();
     this.#controller.abort(error);

@@ -24,4 +24,4 @@ export {
 export { type RawJson, rawJson } from './outcome.ts';
 export type { Progress } from './progress.ts';
 export { createWorker } from './worker.ts';
-export type { StopOptions, Worker, WorkerEnd } from './worker-api.ts';
+export type { StopOptions, Worker, WorkerEnd, WorkerHealth } from './worker-api.ts';

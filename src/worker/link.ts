@@ -21,6 +21,9 @@ const PERMANENT: ReadonlySet<number> = new Set([
   Status.UNAUTHENTICATED,
 ]);
 
+/** An SDK always says hello first: if none was seen, the network or a pause held it back. */
+const LATE_HELLO = 'HELLO_EXPECTED';
+
 export interface LinkPorts {
   clock: Clock;
   /** Uniform in [0, 1). */
@@ -112,11 +115,11 @@ export class Link {
   }
 
   #ended(end: StreamEnd): void {
-    if (this.#welcomed || this.#stopping || !PERMANENT.has(end.code)) {
+    const { reason, metadata } = errorDetail(end.details);
+    if (this.#welcomed || this.#stopping || !PERMANENT.has(end.code) || reason === LATE_HELLO) {
       this.#lost(`${end.codeName}: ${end.message}`);
       return;
     }
-    const { reason, metadata } = errorDetail(end.details);
     const { labels } = this.#ports.session();
     const aboutLabels = new LabelsRefusedError(reason || end.codeName, end.message, metadata);
     this.#stream = undefined;

@@ -75,6 +75,12 @@ export interface WorkerOptions {
    */
   accept?: ((offer: StepOffer) => true | ReturnReasonName | { reason: ReturnReasonName; detail: string }) | undefined;
   onEvent?: ((event: WorkerEvent) => void) | undefined;
+  /**
+   * The connection has a thread of its own, so that a handler that keeps the CPU to itself is not taken for dead: steps
+   * are accepted and heartbeats sent however busy the handlers' thread is. Costs a thread and some 30 MB. Not together
+   * with accept(). Default false.
+   */
+  thread?: boolean | undefined;
 }
 
 /** Gives the handler's input and output their types; changes nothing else. */

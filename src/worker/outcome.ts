@@ -26,7 +26,17 @@ export function rawJson(text: string): RawJson {
   return new RawJson(text);
 }
 
+/** How a handler in another thread ended: it is an outcome already. */
+export class GivenOutcome {
+  readonly outcome: Outcome;
+
+  constructor(outcome: Outcome) {
+    this.outcome = outcome;
+  }
+}
+
 export function outcomeOfOutput(output: unknown): Outcome {
+  if (output instanceof GivenOutcome) return output.outcome;
   if (output instanceof RawJson) return { kind: 'succeeded', outputJson: output.text };
   try {
     // undefined, a function and a symbol have no JSON; an empty text is null.

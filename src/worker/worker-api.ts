@@ -15,9 +15,20 @@ export type WorkerEnd =
   | { kind: 'evicted'; reason: string; message: string }
   | { kind: 'failed'; error: Error };
 
+/** For a liveness or readiness probe of the worker's process. */
+export interface WorkerHealth {
+  /** A stream is open, and the server has said something on it within the silence limit. */
+  readonly connected: boolean;
+  /** Since when it is so, milliseconds since the epoch. */
+  readonly sinceMs: number;
+  /** Why there is no stream; empty while there is one. */
+  readonly reason: string;
+}
+
 export interface Worker extends WorkerHandle {
   /** As told at the last welcome; empty before the first. */
   readonly displayName: string;
+  readonly health: WorkerHealth;
   /** Resolves, once, when this worker will not connect again; never rejects. */
   readonly closed: Promise<WorkerEnd>;
   /**

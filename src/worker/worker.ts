@@ -14,8 +14,9 @@ import type { WorkerOptions } from './options.ts';
 import { Runner } from './runner.ts';
 import { Session } from './session.ts';
 import type { GiveBack, SessionPorts } from './session-ports.ts';
+import { ThreadedWorker } from './threaded-worker.ts';
 import { type Deferred, deferred, Waiters } from './waiters.ts';
-import type { StopOptions, Worker, WorkerEnd } from './worker-api.ts';
+import type { StopOptions, Worker, WorkerEnd, WorkerHealth } from './worker-api.ts';
 
 const ADDRESS_DEFAULT = 'localhost:7070';
 const GRACE_MS_DEFAULT = 30_000;
@@ -42,6 +43,7 @@ export interface WorkerRuntime {
 }
 
 export function createWorker(options: WorkerOptions): Worker {
+  if (options.thread === true) return new ThreadedWorker(options, systemClock().nowMs());
   return createWorkerOn(options, {
     clock: systemClock(),
     fraction: systemIds().fraction,
@@ -72,11 +74,13 @@ class RunningWorker implements Worker, SessionPorts {
   #armedMs = Number.POSITIVE_INFINITY;
   #timer: { clear(): void } | undefined;
   #welcome: Welcome | undefined;
+  #health: WorkerHealth;
 
   constructor(options: WorkerOptions, runtime: WorkerRuntime) {
     this.#options = options;
     this.#clock = runtime.clock;
     this.#waiters = new Waiters(runtime.clock);
+    this.#health = { connected: false, sinceMs: runtime.clock.nowMs(), reason: 'not connected yet' };
     this.#runner = new Runner(options.actions, {
       worker: this,
       log: (id, level, text) => this.#session.log(id, level, text, this.#clock.nowMs()),
@@ -98,7 +102,10 @@ class RunningWorker implements Worker, SessionPorts {
       openStream: runtime.openStream,
       session: () => this.#session,
       turned: () => this.#waiters.check(),
-      disconnected: (reason, retryInMs) => this.event({ type: 'disconnected', reason, retryInMs }),
+      disconnected: (reason, retryInMs) => {
+        this.#nowConnected(false, reason);
+        this.event({ type: 'disconnected', reason, retryInMs });
+      },
       refused: (error) => this.#finish({ kind: 'failed', error }, error),
     });
   }
@@ -117,6 +124,10 @@ class RunningWorker implements Worker, SessionPorts {
 
   get closed(): Promise<WorkerEnd> {
     return this.#closed.promise;
+  }
+
+  get health(): WorkerHealth {
+    return this.#health;
   }
 
   labels(): Labels {
@@ -179,6 +190,7 @@ class RunningWorker implements Worker, SessionPorts {
     const resumed = this.#welcome !== undefined;
     this.#welcome = welcome;
     this.#link.welcomed();
+    this.#nowConnected(true, '');
     this.#started?.resolve();
     const { workerId, name, displayName, namespace, warnings } = welcome;
     this.event({ type: 'connected', workerId, name, displayName, namespace, resumed, warnings });
@@ -224,6 +236,12 @@ class RunningWorker implements Worker, SessionPorts {
     }
   }
 
+  /** Since when it is so counts from the first of several tries. */
+  #nowConnected(connected: boolean, reason: string): void {
+    const sinceMs = connected === this.#health.connected ? this.#health.sinceMs : this.#clock.nowMs();
+    this.#health = { connected, sinceMs, reason };
+  }
+
   #open(): void {
     try {
       this.#link.open();
@@ -260,6 +278,7 @@ class RunningWorker implements Worker, SessionPorts {
     this.#end = end;
     this.#link.stop();
     this.#timer?.clear();
+    this.#nowConnected(false, error.message);
     const message = end.kind === 'evicted' ? `${end.reason}: ${end.message}` : error.message;
     this.#session.abortAll(new AssignmentAbortedError('EVICTED', message));
     this.#session.closed();

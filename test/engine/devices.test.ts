@@ -102,7 +102,13 @@ describe('devices', () => {
     yard.advance(1_000);
     const { failure } = yard.step(runs[2] as string);
     expect(failure?.explanation?.workers[0]?.failed).toEqual([
-      { clause: 'DEVICE', key: '', has: '2 of 2 GPUs in use', needs: 'a free GPU, or a CPU slot without GPUs' },
+      {
+        clause: 'DEVICE',
+        key: '',
+        has: '2 of 2 GPUs in use',
+        needs: 'a free GPU, or a CPU slot without GPUs',
+        busy: true,
+      },
     ]);
   });
 });

@@ -1,5 +1,6 @@
 /** Equal runs: who executes, who follows, and what becomes of those who follow. */
 import { describe, expect, it } from 'vitest';
+import type { WorkflowRow } from '../../src/engine/rows.ts';
 import { type Client, createYard, type RunOptions, type Yard } from '../support/engine.ts';
 
 const same: RunOptions = { contentHash: 'same' };
@@ -146,7 +147,7 @@ describe('what makes runs equal', () => {
     const workflow = yard.submit({ ...same, workflow: 'build' });
     yard.workflow('build', [{ name: 'only', action: 'paint' }]);
     const newer = yard.submit({ ...same, workflow: 'build' });
-    const [storedWorkflow] = yard.store.workflows;
+    const storedWorkflow = yard.store.workflows[0] as WorkflowRow;
     const older = yard.submit({ ...same, workflow: 'build', workflowVersion: 1, storedWorkflow });
     const elsewhere = yard.submit({ ...same, namespace: 'other' });
     const apart = [first, hash, action, workflow, newer, elsewhere];

@@ -200,6 +200,7 @@ describe('cancelling', () => {
   it('an offered step ends it at once; its place stays taken until the worker says that it is over', () => {
     const alpha = yard.hello({ name: 'alpha' });
     const run = yard.submit();
+    alpha.handOver(run);
     const assignmentId = yard.assignmentId(run);
     expect(yard.refuse(cancel(run, 'IF_PENDING')).refused).toBe('NOT_PENDING');
     yard.take(cancel(run));

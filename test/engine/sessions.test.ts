@@ -244,6 +244,7 @@ describe('resuming', () => {
     const alpha = yard.hello({ name: 'alpha', slots: 4, actions: ['build'] });
     const [kept, forgotten, neverHad, cancelled] = [yard.submit(), yard.submit(), yard.submit(), yard.submit()];
     for (const run of [kept, forgotten]) alpha.accept(run);
+    alpha.handOver(cancelled);
     const cancelledAssignment = yard.assignmentId(cancelled);
     alpha.close();
     yard.take({ kind: 'cancel_run', namespace: 'default', runId: cancelled, mode: 'ANY', reason: '', stepName: '' });

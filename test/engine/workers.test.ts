@@ -134,6 +134,25 @@ describe('readiness', () => {
     expect(yard.holder(next)).toBe('alpha');
   });
 
+  it('a stream under back-pressure loses what has not left, free of charge, and nothing else', () => {
+    const alpha = yard.hello({ name: 'alpha', slots: 3 });
+    const [accepted, sent, queued] = [yard.submit(), yard.submit(), yard.submit()];
+    alpha.accept(accepted);
+    alpha.handOver(sent);
+    const assignmentId = yard.assignmentId(queued);
+    yard.take({ kind: 'set_back_pressure', connection: alpha.connection, on: true });
+    expect(yard.effects).toEqual([
+      { kind: 'cancel_step', connection: alpha.connection, assignmentId, reason: 'BACK_PRESSURE' },
+    ]);
+    expect([accepted, sent, queued].map(yard.holder)).toEqual(['alpha', 'alpha', null]);
+    expect(yard.worker(alpha.workerId).slotsUsed).toBe(2);
+    // It was on its way out when it was taken back: then its place is kept, as the worker will hear of it.
+    yard.take({ kind: 'handed_over', connection: alpha.connection, assignmentId });
+    expect(yard.worker(alpha.workerId).slotsUsed).toBe(3);
+    yard.refuse({ kind: 'confirm_cancel', connection: alpha.connection, assignmentId });
+    expect(yard.worker(alpha.workerId).slotsUsed).toBe(2);
+  });
+
   it('a back-pressured stream gets nothing until it flows again', () => {
     const alpha = yard.hello({ name: 'alpha' });
     yard.take({ kind: 'set_back_pressure', connection: alpha.connection, on: true });

@@ -12,7 +12,6 @@ const NOT_IMPLEMENTED = { code: status.UNIMPLEMENTED, reason: 'NOT_IMPLEMENTED',
 describe('what this version does not do yet', () => {
   it('every rpc that is not there answers UNIMPLEMENTED, with its reason', async () => {
     const { admin } = yard;
-    const run = { runId: 'r' };
     // Each goes from this list when it is done; an rpc in neither place fails the count below.
     const missing: Record<string, () => Promise<unknown>> = {
       purgeResults: () => admin.purgeResults({}),

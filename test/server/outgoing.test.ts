@@ -20,15 +20,15 @@ function stream(room: boolean) {
   return { outgoing, written, onUnread, onBackPressure };
 }
 
-it('an order that never becomes known counts as handed over, and what follows it leaves', async () => {
+it('an assignment that never becomes known is left out, and what follows it leaves', async () => {
   const { outgoing, written } = stream(true);
   const handedOver = vi.fn();
   const lost = Promise.reject(new Error('the input cannot be read'));
-  outgoing.pushLater(lost, handedOver);
+  outgoing.pushOffer('lost', lost, handedOver);
   outgoing.push(order);
   await expect(lost).rejects.toThrow();
   await vi.waitFor(() => expect(written).toHaveLength(1));
-  expect(handedOver).toHaveBeenCalledOnce();
+  expect(handedOver).not.toHaveBeenCalled();
 });
 
 it('a stream that is never read is pressed first, and given up when too much waits for it', () => {
@@ -42,4 +42,29 @@ it('a stream that is never read is pressed first, and given up when too much wai
   expect(onUnread).not.toHaveBeenCalled();
   outgoing.push(order);
   expect(onUnread).toHaveBeenCalledOnce();
+});
+
+it('an assignment can be taken out until it has left', async () => {
+  const { outgoing, written } = stream(false);
+  const handedOver = vi.fn();
+  outgoing.pushOffer('sent', order, handedOver);
+  outgoing.flush();
+  outgoing.pushOffer('waits', order, handedOver);
+  outgoing.pushOffer('unknown yet', new Promise(() => {}), handedOver);
+  expect(['sent', 'waits', 'unknown yet', 'waits'].map(outgoing.withdraw)).toEqual([false, true, true, false]);
+  outgoing.drained();
+  expect(written).toHaveLength(1);
+  expect(handedOver).toHaveBeenCalledOnce();
+});
+
+it('a stream that was pressed stays so until all of it has gone', () => {
+  const { outgoing, onBackPressure } = stream(false);
+  for (let index = 0; index < 70; index++) outgoing.pushOffer(`${index}`, order, () => {});
+  outgoing.flush();
+  expect(onBackPressure.mock.calls).toEqual([[true]]);
+  for (let index = 0; index < 70; index++) outgoing.withdraw(`${index}`);
+  outgoing.flush();
+  expect(onBackPressure.mock.calls).toEqual([[true]]);
+  outgoing.drained();
+  expect(onBackPressure.mock.calls).toEqual([[true], [false]]);
 });

@@ -108,8 +108,9 @@ describe('a run of one step', () => {
       for (let index = 0; index < 50; index++) await plane.run();
       await plane.stop();
     });
-    expect(counts.updated).toBe(51);
-    expect(counts.hot).toBe(51);
+    // The lease is renewed by them, and now and then without them.
+    expect(counts.updated).toBeGreaterThanOrEqual(51);
+    expect(counts.hot).toBe(counts.updated);
   });
 
   it('most accepts of many runs stay on their pages', async () => {

@@ -169,6 +169,15 @@ export class WorkerStream {
     await this.ended;
   }
 
+  /** Reads nothing more, as a process that stands still. */
+  stopReading(): void {
+    this.#call.pause();
+  }
+
+  readAgain(): void {
+    this.#call.resume();
+  }
+
   halfClose(): void {
     this.#call.end();
   }

@@ -16,10 +16,10 @@ function memoryStreams(peers: Peers): OpenStream {
         const bytes = toBinary(ConnectResponseSchema, response);
         if (!over) listener.received(fromBinary(ConnectResponseSchema, bytes));
       },
-      end: (code = 0, message = '') => {
+      end: (code = 0, message = '', details?: Uint8Array) => {
         if (over) return;
         over = true;
-        listener.ended({ code, codeName: status[code] ?? '', message, details: undefined });
+        listener.ended({ code, codeName: status[code] ?? '', message, details });
       },
     });
     peers.add(peer);

@@ -16,8 +16,8 @@ type Got<Case extends RequestCase> = {
 
 export interface PeerOutput {
   send(response: ConnectResponse): void;
-  /** Ends the stream; a code makes it an error. */
-  end(code?: number, message?: string): void;
+  /** Ends the stream; a code makes it an error. `details` are bytes of google.rpc.Status. */
+  end(code?: number, message?: string, details?: Uint8Array): void;
 }
 
 export class Peer {
@@ -122,8 +122,8 @@ export class Peer {
   }
 
   /** Cuts the stream. */
-  end(code?: number, message?: string): void {
-    this.#output.end(code, message);
+  end(code?: number, message?: string, details?: Uint8Array): void {
+    this.#output.end(code, message, details);
   }
 }
 

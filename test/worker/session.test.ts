@@ -1,6 +1,8 @@
 import { status } from '@grpc/grpc-js';
 import { describe, expect, test } from 'vitest';
 import { EvictionReason, ReturnReason } from '../../gen/yardmaster/v1/worker_service_pb.ts';
+import { refuse } from '../../src/domain/refusal.ts';
+import { statusBytes } from '../../src/server/errors.ts';
 import {
   AssignmentAbortedError,
   action,
@@ -526,6 +528,18 @@ describe('orders of the server', () => {
 });
 
 describe('connecting', () => {
+  test('goes on trying when its hello came too late', async () => {
+    const { worker, clock, peers, peer } = await stage({}, 'none');
+    await peer.take('hello');
+    const late = refuse('HELLO_EXPECTED', 'no hello came within 5000 ms');
+    peer.end(status.INVALID_ARGUMENT, late.message, statusBytes(late));
+    await clock.advance(1_000);
+    const next = await peers.next();
+    await next.take('hello');
+    next.welcome();
+    await worker.start();
+  });
+
   test.each([status.INVALID_ARGUMENT, status.NOT_FOUND, status.FAILED_PRECONDITION, status.UNAUTHENTICATED])(
     'is refused for good with status %i',
     async (code) => {

@@ -18,8 +18,8 @@ export const FLEET: readonly WorkerSpec[] = [
 /** What a worker process says to the quickstart. */
 export type FromWorker =
   | { readonly kind: 'ready' }
-  /** The handler of a run was entered, by the clock that all processes of a machine share. */
-  | { readonly kind: 'entered'; readonly runId: string; readonly atNs: string };
+  /** The handler of a step was entered, by the clock that all processes of a machine share. */
+  | { readonly kind: 'entered'; readonly runId: string; readonly stepName: string; readonly atNs: string };
 
 /** What the quickstart asks of a worker process. */
 export type ToWorker =
@@ -29,16 +29,18 @@ export type ToWorker =
 type LabelChange = Readonly<Record<string, string | number | null>>;
 
 export interface Fleet {
-  /** Who entered this run's handler, and when (CLOCK_MONOTONIC, nanoseconds). */
-  entered(runId: string): Promise<{ readonly worker: string; readonly atNs: bigint }>;
+  /** Who entered the handler of this step, and when (CLOCK_MONOTONIC, nanoseconds). */
+  entered(runId: string, stepName: string): Promise<Entry>;
   upsertLabels(worker: string, labels: LabelChange): void;
   stop(): Promise<void>;
 }
 
-interface Entry {
+export interface Entry {
   readonly worker: string;
   readonly atNs: bigint;
 }
+
+const stepKey = (runId: string, stepName: string) => `${runId}/${stepName}`;
 
 export async function startFleet(address: string, token: string | undefined): Promise<Fleet> {
   const children = new Map<string, ChildProcess>();
@@ -49,8 +51,9 @@ export async function startFleet(address: string, token: string | undefined): Pr
   function onMessage(worker: string, message: FromWorker): void {
     if (message.kind !== 'entered') return;
     const entry = { worker, atNs: BigInt(message.atNs) };
-    entries.set(message.runId, entry);
-    waiting.get(message.runId)?.(entry);
+    const key = stepKey(message.runId, message.stepName);
+    entries.set(key, entry);
+    waiting.get(key)?.(entry);
   }
 
   await Promise.all(
@@ -69,10 +72,11 @@ export async function startFleet(address: string, token: string | undefined): Pr
   );
 
   return {
-    entered(runId) {
-      const known = entries.get(runId);
+    entered(runId, stepName) {
+      const key = stepKey(runId, stepName);
+      const known = entries.get(key);
       if (known) return Promise.resolve(known);
-      return new Promise((resolve) => waiting.set(runId, resolve));
+      return new Promise((resolve) => waiting.set(key, resolve));
     },
     upsertLabels(worker, labels) {
       children.get(worker)?.send({ kind: 'upsert_labels', labels } satisfies ToWorker);

@@ -15,10 +15,11 @@ function create({ address, token, spec }: ToWorker & { kind: 'start' }): Worker 
     slots: 2,
     actions: {
       train: (ctx) => {
-        say({ kind: 'entered', runId: ctx.runId, atNs: String(process.hrtime.bigint()) });
-        ctx.log(`training on ${spec.name}`);
+        const { runId, stepName } = ctx;
+        say({ kind: 'entered', runId, stepName, atNs: String(process.hrtime.bigint()) });
+        ctx.log(`${stepName} on ${spec.name}`);
         ctx.progress({ text: 'done', fraction: 1 });
-        return { trainedBy: spec.name };
+        return { by: spec.name };
       },
     },
   });

@@ -31,8 +31,8 @@ export const BINARY_OPTIONS = { recursionLimit: 1_000 };
 /** The transport refuses what is twice our own limit: below that, we refuse it ourselves, and a stream stays up. */
 export const TRANSPORT_FACTOR = 2;
 
-/** Where refusals are counted, and what is not one is logged. */
-export type Notes = Pick<Plane, 'log' | 'meters'>;
+/** Where refusals are counted, what is not one is logged, and why nothing is answered here. */
+export type Notes = Pick<Plane, 'log' | 'meters' | 'standingBy'>;
 
 export type AnyRpc = (request: unknown, caller: Caller) => Promise<unknown> | AsyncIterable<unknown>;
 
@@ -94,8 +94,7 @@ export function namespaceOf(metadata: Metadata): string {
 function unary(method: DescMethod, rpc: AnyRpc, notes: Notes) {
   return async (call: ServerUnaryCall<unknown, unknown>, callback: sendUnaryData<unknown>) => {
     try {
-      const bad = checkShape(method.input, call.request as never);
-      if (bad) throw new RefusedError(bad);
+      admit(method, call.request, notes);
       callback(null, create(method.output, (await rpc(call.request, callerOf(call))) as never));
     } catch (error) {
       callback(statusOf(noted(error, method, notes)));
@@ -106,8 +105,7 @@ function unary(method: DescMethod, rpc: AnyRpc, notes: Notes) {
 function serverStreaming(method: DescMethod, rpc: AnyRpc, notes: Notes) {
   return async (call: ServerWritableStream<unknown, unknown>) => {
     try {
-      const bad = checkShape(method.input, call.request as never);
-      if (bad) throw new RefusedError(bad);
+      admit(method, call.request, notes);
       const caller = callerOf(call);
       for await (const message of rpc(call.request, caller) as AsyncIterable<unknown>) {
         if (caller.signal.aborted) return;
@@ -118,6 +116,12 @@ function serverStreaming(method: DescMethod, rpc: AnyRpc, notes: Notes) {
       call.emit('error', statusOf(noted(error, method, notes)));
     }
   };
+}
+
+/** Throws the refusal of a call that is not let in. */
+export function admit(method: DescMethod, request: unknown, notes: Notes): void {
+  const bad = notes.standingBy() ?? checkShape(method.input, request as never);
+  if (bad) throw new RefusedError(bad);
 }
 
 function drained(call: ServerWritableStream<unknown, unknown>, signal: AbortSignal): Promise<void> {

@@ -55,18 +55,21 @@ export async function listenGrpc({ plane, host, port, gate }: GrpcOptions): Prom
     { ...worker.definition, connect: CONNECT_DEFINITION },
     { ...worker.implementation, connect: connectStream(plane, sessions) },
   );
-  const health = new HealthImplementation({
-    '': 'SERVING',
-    [AdminService.typeName]: 'SERVING',
-    [WorkerService.typeName]: 'SERVING',
-  });
+  const health = new HealthImplementation();
+  let closing = false;
+  const showHealth = (serves: boolean) => {
+    for (const name of ['', AdminService.typeName, WorkerService.typeName])
+      health.setStatus(name, serves && !closing ? 'SERVING' : 'NOT_SERVING');
+  };
+  plane.watchTerm(showHealth);
   health.addToServer(server);
   addReflection(server);
   const bound = await bind(server, host, port);
   return {
     port: bound,
     async close() {
-      for (const name of ['', AdminService.typeName, WorkerService.typeName]) health.setStatus(name, 'NOT_SERVING');
+      closing = true;
+      showHealth(false);
       for (const session of [...sessions]) session.reconnect('the server is stopping');
       await shutDown(server, plane.clock);
     },

@@ -4,10 +4,9 @@ import { Code, ConnectError, type ConnectRouter, type HandlerContext, type Metho
 import { BadRequestSchema, ErrorInfoSchema } from '../../../gen/google/rpc/error_details_pb.ts';
 import type { Refusal } from '../../domain/refusal.ts';
 import { NAMESPACE_DEFAULT } from '../../engine/namespaces.ts';
-import { bounded, detailsOf, RefusedError, statusCode } from '../errors.ts';
-import { type AnyRpc, findRpc, NAMESPACE_KEY, type Notes, noted } from '../grpc/adapter.ts';
+import { bounded, detailsOf, statusCode } from '../errors.ts';
+import { type AnyRpc, admit, findRpc, NAMESPACE_KEY, type Notes, noted } from '../grpc/adapter.ts';
 import type { Caller } from '../rpc/rpc.ts';
-import { checkShape } from '../validate.ts';
 
 /** Every unary and server-streaming rpc of the service; what `rpcs` lacks answers UNIMPLEMENTED. */
 export function addRpcs(router: ConnectRouter, service: DescService, rpcs: object, notes: Notes): void {
@@ -22,7 +21,7 @@ export function addRpcs(router: ConnectRouter, service: DescService, rpcs: objec
 function unary(method: DescMethod, rpc: AnyRpc, notes: Notes) {
   return async (request: unknown, context: HandlerContext): Promise<unknown> => {
     try {
-      checked(method, request);
+      admit(method, request, notes);
       // Raced: whoever set a deadline has its answer by then, also when the rpc waits for a store that is away.
       return create(
         method.output,
@@ -37,7 +36,7 @@ function unary(method: DescMethod, rpc: AnyRpc, notes: Notes) {
 function serverStreaming(method: DescMethod, rpc: AnyRpc, notes: Notes) {
   return async function* (request: unknown, context: HandlerContext): AsyncIterable<unknown> {
     try {
-      checked(method, request);
+      admit(method, request, notes);
       for await (const message of rpc(request, callerOf(context)) as AsyncIterable<unknown>) {
         if (context.signal.aborted) return;
         yield create(method.output, message as never);
@@ -46,11 +45,6 @@ function serverStreaming(method: DescMethod, rpc: AnyRpc, notes: Notes) {
       throw errorOnWire(error, method, notes);
     }
   };
-}
-
-function checked(method: DescMethod, request: unknown): void {
-  const bad = checkShape(method.input, request as never);
-  if (bad) throw new RefusedError(bad);
 }
 
 function callerOf({ requestHeader, signal }: HandlerContext): Caller {

@@ -2,7 +2,7 @@
 import { type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
 import type { AdminService, ListRunsRequest } from '../../../gen/yardmaster/v1/admin_service_pb.ts';
 import type { Priority, QueuePlace } from '../../domain/priority.ts';
-import { isRefusal, refuseField, refuseLimit } from '../../domain/refusal.ts';
+import { isRefusal, type Refusal, refuseField, refuseLimit } from '../../domain/refusal.ts';
 import { parseTags } from '../../domain/tags.ts';
 import type { RunDraft } from '../../engine/commands.ts';
 import { listRuns, type RunFilter } from '../../store/queries/list_runs.ts';
@@ -23,7 +23,7 @@ export function runRpcs(plane: Plane): Implementation<typeof AdminService> {
   return {
     async scheduleRun(request, { namespace }) {
       const [draft] = await readDrafts(plane, namespace, [{ path: '', request }]);
-      const [scheduled] = await schedule(plane, [draft as RunDraft]);
+      const [scheduled] = await schedule(plane, [draft as RunDraft], false);
       if (scheduled === undefined) throw new Error('a scheduled run has no answer');
       const { runId, view, alreadyScheduled } = scheduled;
       return {
@@ -38,7 +38,7 @@ export function runRpcs(plane: Plane): Implementation<typeof AdminService> {
       if (runs.length > limits.batchRunsMax)
         throw new RefusedError(refuseLimit('runs', runs.length, limits.batchRunsMax, 'runs'));
       const numbered = runs.map((request, index) => ({ path: `runs[${index}].`, request }));
-      const scheduled = await schedule(plane, await readDrafts(plane, namespace, numbered));
+      const scheduled = await schedule(plane, await readDrafts(plane, namespace, numbered), true);
       return {
         runIds: scheduled.map(({ runId }) => runId),
         alreadyScheduledCount: scheduled.filter(({ alreadyScheduled }) => alreadyScheduled).length,
@@ -84,7 +84,16 @@ export function runRpcs(plane: Plane): Implementation<typeof AdminService> {
   };
 }
 
-async function schedule(plane: Plane, runs: readonly RunDraft[]) {
+/** A refusal of the engine names the run by its index; of one run by itself there is nothing to name. */
+function withPath(refusal: Refusal, isBatch: boolean): Refusal {
+  const { run_index: index, ...metadata } = refusal.metadata;
+  if (index === undefined || !isBatch) return { ...refusal, metadata };
+  const path = `runs[${index}]`;
+  const fields = refusal.fields.map(({ field, description }) => ({ field: `${path}.${field}`, description }));
+  return { ...refusal, message: `${path}: ${refusal.message}`, fields };
+}
+
+async function schedule(plane: Plane, runs: readonly RunDraft[], isBatch: boolean) {
   // Before the command: the assignment may leave in the same turn as its answer, and wants the input.
   for (const { runId, inputJson } of runs) plane.payloads.put(runId, inputJson);
   const result = await plane.submit({ kind: 'schedule_runs', runs });
@@ -93,7 +102,7 @@ async function schedule(plane: Plane, runs: readonly RunDraft[]) {
   runs.forEach(({ runId }, index) => {
     if (taken[index]?.runId !== runId) plane.payloads.drop(runId);
   });
-  return accepted(result);
+  return accepted(isRefusal(result) ? withPath(result, isBatch) : result);
 }
 
 function readQueuePlace(token: string, list: string): QueuePlace | null {

@@ -22,9 +22,11 @@ const OUTGOING_MESSAGES_MAX = 64;
 export const UNREAD_MESSAGES_MAX = 10_000;
 
 export interface Outgoing {
-  push(order: Order, onWritten?: () => void): void;
-  /** An order that is not known yet; what follows it waits. Rejected: it is left out. */
-  pushLater(order: Promise<Order>, onWritten?: () => void): void;
+  push(order: Order): void;
+  /** An assignment. One that is not known yet lets what follows it wait; rejected, it is left out. */
+  pushOffer(assignmentId: string, order: Order | Promise<Order>, onWritten: () => void): void;
+  /** Takes an assignment out that has not left yet; false: it has. */
+  withdraw(assignmentId: string): boolean;
   /** Something new may be acknowledged: sent with the next message, or alone. */
   acknowledge(): void;
   drained(): void;
@@ -37,7 +39,9 @@ export interface Outgoing {
 interface Item {
   order: Order | null;
   dropped: boolean;
-  readonly onWritten: (() => void) | undefined;
+  /** Empty: it is none. */
+  readonly assignmentId: string;
+  readonly onWritten: () => void;
 }
 
 export interface OutgoingOptions {
@@ -71,22 +75,32 @@ export function createOutgoing({ transport, acknowledged, onBackPressure, onUnre
       if (item === undefined || (item.order === null && !item.dropped)) break;
       items.shift();
       if (item.order === null) {
-        // As if it had been handed over: the accept deadline is what takes the step away again.
-        item.onWritten?.();
+        // The deadline of what is never handed over takes the step away again.
         continue;
       }
       // Only the last message may acknowledge: a refusal must not come after the number that covers it.
       send(item.order, items.length === 0);
-      item.onWritten?.();
+      item.onWritten();
     }
     if (!blocked && !closed && items.length === 0 && acknowledged() > sentAcknowledged) send({ case: undefined }, true);
-    press(blocked && items.length > OUTGOING_MESSAGES_MAX);
+    // Once pressed, until everything has gone: what was withdrawn must not come back at once.
+    press(blocked && (pressed || items.length > OUTGOING_MESSAGES_MAX));
   }
 
   function send(order: Order, acknowledge: boolean): void {
     const upTo = acknowledge ? acknowledged() : sentAcknowledged;
     sentAcknowledged = upTo;
     blocked = !transport.write(create(ConnectResponseSchema, { acknowledged: BigInt(upTo), message: order }));
+  }
+
+  function add(item: Item): void {
+    if (closed) return;
+    if (items.length >= UNREAD_MESSAGES_MAX) {
+      onUnread();
+      return;
+    }
+    items.push(item);
+    schedule();
   }
 
   function press(on: boolean): void {
@@ -96,18 +110,16 @@ export function createOutgoing({ transport, acknowledged, onBackPressure, onUnre
   }
 
   return {
-    push(order, onWritten) {
-      if (closed) return;
-      if (items.length >= UNREAD_MESSAGES_MAX) {
-        onUnread();
+    push(order) {
+      add({ order, dropped: false, assignmentId: '', onWritten: () => {} });
+    },
+    pushOffer(assignmentId, order, onWritten) {
+      if (!(order instanceof Promise)) {
+        add({ order, dropped: false, assignmentId, onWritten });
         return;
       }
-      items.push({ order, dropped: false, onWritten });
-      schedule();
-    },
-    pushLater(order, onWritten) {
-      const item: Item = { order: null, dropped: false, onWritten };
-      items.push(item);
+      const item: Item = { order: null, dropped: false, assignmentId, onWritten };
+      add(item);
       order.then(
         (known) => {
           item.order = known;
@@ -118,6 +130,14 @@ export function createOutgoing({ transport, acknowledged, onBackPressure, onUnre
           schedule();
         },
       );
+    },
+    withdraw(assignmentId) {
+      const index = items.findIndex((item) => item.assignmentId === assignmentId);
+      if (index === -1) return false;
+      items.splice(index, 1);
+      // What waited behind it may go.
+      schedule();
+      return true;
     },
     acknowledge: schedule,
     drained() {

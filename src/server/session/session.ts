@@ -133,6 +133,8 @@ export function createSession({ plane, namespace, transport }: SessionOptions): 
       end();
       return;
     }
+    // Nobody has to be told to stop what nobody was told to begin.
+    if (effect.kind === 'cancel_step' && outgoing.withdraw(effect.assignmentId)) return;
     outgoing.push(effectOrder(effect));
     if (effect.kind === 'evict') end();
   }
@@ -143,11 +145,11 @@ export function createSession({ plane, namespace, transport }: SessionOptions): 
     const handedOver = () => plane.decide({ kind: 'handed_over', connection, assignmentId }, () => {});
     const held = plane.inputs.held(offer);
     if (held !== null) {
-      outgoing.push(runStepOrder(offer, held), handedOver);
+      outgoing.pushOffer(assignmentId, runStepOrder(offer, held), handedOver);
       return;
     }
     const order = plane.inputs.read(offer).then((input) => runStepOrder(offer, input));
-    outgoing.pushLater(order, handedOver);
+    outgoing.pushOffer(assignmentId, order, handedOver);
   }
 
   /** Sends what waits, and ends the stream well. */

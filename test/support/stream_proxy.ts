@@ -1,0 +1,74 @@
+/** A TCP proxy in front of the server that does what networks do: it cuts, it drops packets without a word, it gives up what is silent. */
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+
+export interface StreamProxy {
+  readonly address: string;
+  /** Connections made so far. */
+  connections(): number;
+  /** Every connection there is now is reset. */
+  cut(): void;
+  /** Of the connections there are now nothing passes any more, and nobody is told. Later ones are well. */
+  blackHole(): void;
+  close(): Promise<void>;
+}
+
+export interface StreamProxyOptions {
+  readonly port: number;
+  /** A connection on which nothing passed for this long is cut, as by a balancer. */
+  readonly silentMsMax?: number;
+}
+
+interface Link {
+  readonly sockets: readonly Socket[];
+  lost: boolean;
+}
+
+export async function startStreamProxy({ port, silentMsMax = 0 }: StreamProxyOptions): Promise<StreamProxy> {
+  const links = new Set<Link>();
+  let connections = 0;
+
+  function open(client: Socket): void {
+    connections += 1;
+    const server = connect(port, '127.0.0.1');
+    const link: Link = { sockets: [client, server], lost: false };
+    links.add(link);
+    // Either direction counts, as it does for a balancer.
+    client.setTimeout(silentMsMax, () => end(link));
+    pass(link, client, server);
+    pass(link, server, client);
+  }
+
+  function pass(link: Link, from: Socket, to: Socket): void {
+    from.setNoDelay(true);
+    from.on('error', () => {});
+    from.on('data', (data) => {
+      if (!link.lost && !to.destroyed) to.write(data);
+    });
+    from.on('close', () => {
+      if (!link.lost) end(link);
+    });
+  }
+
+  function end(link: Link): void {
+    links.delete(link);
+    for (const socket of link.sockets) socket.destroy();
+  }
+
+  const listener = createServer(open);
+  await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve));
+  return {
+    address: `127.0.0.1:${(listener.address() as AddressInfo).port}`,
+    connections: () => connections,
+    cut() {
+      for (const link of [...links]) end(link);
+    },
+    blackHole() {
+      for (const link of links) link.lost = true;
+    },
+    async close() {
+      const closed = new Promise<void>((resolve) => listener.close(() => resolve()));
+      for (const link of [...links]) end(link);
+      await closed;
+    },
+  };
+}
