@@ -117,5 +117,9 @@ function draftOf(ids: ReturnType<typeof systemIds>, { action, group }: WaitsFor)
     requestId: ids.randomId(),
     requestDigest: '',
     known: null,
+    contentHash: '',
+    storedSuccess: null,
+    contentHash: '',
+    storedSuccess: null,
   };
 }

@@ -67,6 +67,7 @@ describe('devices', () => {
       if (ending === 'return') alpha.giveBack(first);
       if (ending === 'cancel while unaccepted') {
         const assignmentId = yard.assignmentId(first);
+        alpha.handOver(first);
         yard.take({ kind: 'cancel_run', namespace: 'default', runId: first, mode: 'ANY', reason: '', stepName: '' });
         // The handler may be running already: the GPU stays leased until the worker says otherwise.
         expect(yard.worker(alpha.workerId).devicesInUse.gpuIds.size).toBe(1);
@@ -97,8 +98,9 @@ describe('devices', () => {
   });
 
   it('that are busy are said to be', () => {
-    const { yard } = hosts();
+    const { yard, alpha } = hosts();
     const runs = [GPU, GPU, GPU].map((options) => yard.submit({ ...options, scheduleTimeoutMs: 1_000 }));
+    for (const run of runs.slice(0, 2)) alpha.accept(run);
     yard.advance(1_000);
     const { failure } = yard.step(runs[2] as string);
     expect(failure?.explanation?.workers[0]?.failed).toEqual([
