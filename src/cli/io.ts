@@ -1,4 +1,5 @@
 /** What a command may touch of the process it runs in; the tests hand in one of their own. */
+import { addAbortSignal } from 'node:stream';
 import { type Clock, systemClock } from '../lib/clock.ts';
 
 export interface Io {
@@ -6,6 +7,8 @@ export interface Io {
   stderr(text: string): void;
   /** All of standard input. */
   stdin(): Promise<string>;
+  /** Standard input as it comes, for what may be longer than memory; the signal breaks off a wait for more. */
+  stdinChunks(signal: AbortSignal): AsyncIterable<Uint8Array>;
   /** Standard output is a terminal: it can be redrawn. */
   readonly isTTY: boolean;
   readonly colours: boolean;
@@ -25,6 +28,7 @@ export function processIo(): Io {
       for await (const chunk of stdin) chunks.push(chunk as Buffer);
       return Buffer.concat(chunks).toString('utf8');
     },
+    stdinChunks: (signal) => addAbortSignal(signal, stdin),
     isTTY: stdout.isTTY === true,
     // Asks NO_COLOR, FORCE_COLOR and TERM as well.
     colours: stdout.isTTY === true && stdout.hasColors(),

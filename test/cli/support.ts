@@ -43,6 +43,9 @@ export function begin(args: readonly string[], { stdin = '', isTTY = false, colo
       said.stderr += text;
     },
     stdin: async () => stdin,
+    async *stdinChunks() {
+      yield Buffer.from(stdin);
+    },
     isTTY,
     colours,
     clock: systemClock(),
@@ -78,6 +81,8 @@ export interface CliYard {
   readonly databaseUrl: string;
   begin(...args: string[]): Told;
   run(...args: string[]): Promise<Ended>;
+  /** With standard input, or at a terminal. */
+  runWith(settings: IoSettings, ...args: string[]): Promise<Ended>;
   /** Its JSON; fails unless it went well. */
   json<Document = Record<string, unknown>>(...args: string[]): Promise<Document>;
   /** Schedules a run of that action, with further arguments; its id. */
@@ -112,6 +117,7 @@ export function useCli(): CliYard {
     },
     begin: (...args) => begin([...here(), ...args]),
     run: (...args) => finish([...here(), ...args]),
+    runWith: (settings, ...args) => finish([...here(), ...args], settings),
     async json(...args) {
       const { exitCode, stdout, stderr } = await yard.run('--json', ...args);
       if (exitCode !== 0) throw new Error(`${args.join(' ')} ended with ${exitCode}: ${stderr}`);

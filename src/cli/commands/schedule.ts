@@ -7,6 +7,9 @@ import {
   ScheduleRunResponseSchema,
 } from '../../../gen/yardmaster/v1/admin_service_pb.ts';
 import { type DesiredLabel, PrioritySchema, RunState, StickySchema } from '../../../gen/yardmaster/v1/run_pb.ts';
+import { BATCH_RUNS_MAX } from '../bulk/batches.ts';
+import { FORMATS, type Format } from '../bulk/entries.ts';
+import { scheduleFile } from '../bulk/schedule_file.ts';
 import { EXIT, type ExitCode } from '../exit.ts';
 import { UsageError } from '../failure.ts';
 import { followRun, printEvent } from '../follow/run.ts';
@@ -42,6 +45,10 @@ interface Options {
   readonly metadata?: Entries;
   readonly requestId?: string;
   readonly follow?: boolean;
+  readonly from?: string;
+  readonly format?: Format;
+  readonly batchSize?: number;
+  readonly requestIdPrefix?: string;
 }
 
 const EXAMPLES = `
@@ -50,9 +57,16 @@ Examples:
   yardmaster schedule chat --prefer model=mistral:50 'zone in eu,us:10' --priority high
   yardmaster schedule --workflow train --sticky hard --concurrency-key dataset-7
   yardmaster schedule import --input-file - --request-id import-2026-01 < order.json
+  yardmaster schedule import --from orders.jsonl --priority low
 
 Conditions: key=value, !=, >, >=, <, <=; key in a,b; key not in a,b; key exists; !key. Numbers are compared as numbers,
-"quoted" values are strings. Prints the run's id; what it prints with --follow is for people, or JSON lines with --json.`;
+"quoted" values are strings. Prints the run's id; what it prints with --follow is for people, or JSON lines with --json.
+
+--from submits a run for each entry of a file: an element of a JSON array, a line of JSON (.jsonl, .ndjson), or a line of
+text (.txt), which is the input as a string. It goes in batches, each taken whole or not at all. An entry's request id is a
+prefix and the entry's number, and the prefix is made of the file's path and the action: the same command again, after a
+break or with entries added at the end, submits only what is missing. An entry that was changed is refused
+(REQUEST_ID_REUSED); --request-id-prefix submits the file as new.`;
 
 export function scheduleCommand(cli: Cli): Command {
   return new Command('schedule')
@@ -79,14 +93,42 @@ export function scheduleCommand(cli: Cli): Command {
     .option('--execution-timeout <duration>', 'longest run of one attempt', parseDuration)
     .option('--max-attempts <count>', 'attempts in all (1)', integerFrom(1, UINT32_MAX))
     .option('--metadata <key=value...>', 'notes that go with the run', addEntry)
-    .option('--request-id <id>', 'the same one again returns the first run')
+    .addOption(new Option('--request-id <id>', 'the same one again returns the first run').conflicts('from'))
     .option('--follow', 'show states, progress and logs until the run ends, and exit by how it ended')
+    .addOption(
+      new Option('--from <file>', 'a run for each entry of this file; - for standard input').conflicts([
+        'input',
+        'inputFile',
+        'follow',
+      ]),
+    )
+    .addOption(
+      new Option('--format <format>', "of --from (by its name's ending, or its first character)").choices(FORMATS),
+    )
+    .option('--batch-size <count>', `runs of --from in one call (${BATCH_RUNS_MAX})`, integerFrom(1, BATCH_RUNS_MAX))
+    .option('--request-id-prefix <text>', 'of --from: begins the request id of each entry')
     .addHelpText('after', EXAMPLES)
     .action((action: string | undefined, options: Options, self: Command) =>
-      remote(cli, self, async (yard) =>
-        schedule(yard, await requestOf(yard, action, options), options.follow === true),
-      ),
+      remote(cli, self, async (yard) => {
+        const request = await requestOf(yard, action, options);
+        const { from: file, format, requestIdPrefix, batchSize = BATCH_RUNS_MAX } = options;
+        if (file === undefined) {
+          onlyWithFrom(options);
+          return schedule(yard, request, options.follow === true);
+        }
+        return scheduleFile(yard, request, { file, format, requestIdPrefix, batchSize });
+      }),
     );
+}
+
+function onlyWithFrom({ format, requestIdPrefix, batchSize }: Options): void {
+  for (const [flag, value] of Object.entries({
+    format,
+    'request-id-prefix': requestIdPrefix,
+    'batch-size': batchSize,
+  })) {
+    if (value !== undefined) throw new UsageError(`--${flag}: it is of use only with --from`);
+  }
 }
 
 async function schedule(yard: Yard, request: RunRequest, follow: boolean): Promise<ExitCode> {
