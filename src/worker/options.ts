@@ -54,7 +54,10 @@ export interface WorkerOptions {
   token?: string | undefined;
   /** Default: the token's, else `default`. */
   namespace?: string | undefined;
-  /** Connect as this registered worker. With neither id nor name a default worker is lent. */
+  /**
+   * Connect as this registered worker. Default, without a name: YARDMASTER_WORKER_ID of the environment (but not in the
+   * command of an agent's step, where it is the agent's). With neither id nor name a default worker is lent.
+   */
   workerId?: string | undefined;
   /** Connect under this name; the first time registers it. */
   name?: string | undefined;

@@ -4,6 +4,7 @@ import { type Clock, systemClock } from '../lib/clock.ts';
 import { systemIds } from '../lib/random.ts';
 import { grpcStreams, type OpenStream } from './connection.ts';
 import { nameOf } from './enums.ts';
+import { withIdentity } from './environment.ts';
 import { AssignmentAbortedError, ConnectRefusedError, WorkerClosedError } from './errors.ts';
 import type { WorkerEvent } from './events.ts';
 import { count, helloOf, slotsOf } from './hello.ts';
@@ -42,7 +43,8 @@ export interface WorkerRuntime {
   openStream: OpenStream;
 }
 
-export function createWorker(options: WorkerOptions): Worker {
+export function createWorker(given: WorkerOptions): Worker {
+  const options = withIdentity(given);
   if (options.thread === true) return new ThreadedWorker(options, systemClock().nowMs());
   return createWorkerOn(options, {
     clock: systemClock(),

@@ -3,7 +3,13 @@ import { afterEach, describe, expect, it } from 'vitest';
 import type { AgentOptions } from '../../src/cli/agent/agent.ts';
 import { agentCommand, agentOptions } from '../../src/cli/agent/command.ts';
 
-const VARIABLES = ['YARDMASTER_ADDRESS', 'YARDMASTER_TOKEN', 'YARDMASTER_NAMESPACE', 'YARDMASTER_WORKER_ID'];
+const VARIABLES = [
+  'YARDMASTER_ADDRESS',
+  'YARDMASTER_TOKEN',
+  'YARDMASTER_NAMESPACE',
+  'YARDMASTER_WORKER_ID',
+  'YARDMASTER_ASSIGNMENT_ID',
+];
 const before = VARIABLES.map((name) => [name, process.env[name]] as const);
 afterEach(() => {
   for (const [name, value] of before) {
@@ -121,8 +127,18 @@ describe('the command line of the agent', () => {
     expect((await optionsOf(['agent', ...tail], inProgram)).worker.token).toBe('from-environment');
   });
 
+  it('YARDMASTER_WORKER_ID says who it is, but not in the command of another agent', async () => {
+    const workerId = async (...words: string[]) =>
+      (await optionsOf([...words, '--action', 'train', '--', 'true'])).worker.workerId;
+    process.env.YARDMASTER_WORKER_ID = 'registered-before';
+    expect(await workerId()).toBe('registered-before');
+    expect(await workerId('--worker-id', 'given')).toBe('given');
+    process.env.YARDMASTER_ASSIGNMENT_ID = 'of the agent outside';
+    expect(await workerId()).toBeUndefined();
+    expect(await workerId('--worker-id', 'given')).toBe('given');
+  });
+
   it.each([
-    [['--action', 'a', '--gpus', 'auto', '--', 'x'], /look for GPUs/],
     [['--action', 'a', '--label', 'memory', '--', 'x'], /no label/],
     [['--action', 'a', '--label', 'memory=', '--', 'x'], /must have a value/],
     [['--action', 'a', '--slots', '0', '--', 'x'], /1 to 10000/],

@@ -7,6 +7,7 @@ import { parseDuration } from '../parse/duration.ts';
 import { integerFrom } from '../parse/number.ts';
 import { printable } from '../show/text.ts';
 import { type Agent, type AgentOptions, startAgent } from './agent.ts';
+import { AUTO, detected, type Wanted } from './detect.ts';
 import { parseLabel } from './label.ts';
 
 const SLOTS_MAX = 10_000;
@@ -39,6 +40,7 @@ interface Given {
   readonly action: readonly string[];
   readonly slots?: number;
   readonly gpus?: string;
+  readonly detect: boolean;
   readonly nickname?: string;
   readonly shell: boolean;
   readonly cancelGrace: number;
@@ -60,7 +62,10 @@ export function agentCommand(done: (exitCode: number) => void = setExitCode): Co
     .option('--label <key=value>', 'a label; a number stays one unless quoted: key=\'"12"\'; repeatable', collectLabel)
     .requiredOption('--action <name>', 'an action the command serves; repeatable', collect)
     .option('--slots <n>', 'commands at once (default: 1, with GPUs one for each)', integerFrom(1, SLOTS_MAX))
-    .option('--gpus <list>', 'ids of the GPUs, for example "0,1"', gpus)
+    .option('--gpus <list>', 'ids of the GPUs, for example "0,1", or auto: those nvidia-smi tells', (text) =>
+      text.trim(),
+    )
+    .option('--detect', 'report labels: gpu.count, gpu.memory_mib, gpu.model, cpu.count, memory_mib, os, arch', false)
     .option('--nickname <name>', 'the name on the leaderboard')
     .option('--shell', 'run the command through sh -c', false)
     .addOption(
@@ -79,21 +84,22 @@ export function agentCommand(done: (exitCode: number) => void = setExitCode): Co
     .addOption(new Option('--namespace <name>').env('YARDMASTER_NAMESPACE').hideHelp())
     .addHelpText('after', HELP)
     .action(async (words: string[], _options: unknown, command: Command) => {
-      done(await runUntilStopped(agentOptions(words, command)));
+      const { gpus, detect } = command.opts<Given>();
+      done(await runUntilStopped(agentOptions(words, command), { gpus, labels: detect }));
     });
 }
 
 export function agentOptions(words: readonly string[], command: Command): AgentOptions {
   const given = command.opts<Given>();
   const [file = '', ...args] = given.shell ? ['sh', '-c', words.join(' ')] : words;
-  const hasGpus = given.gpus !== undefined && given.gpus !== '';
+  const hasGpus = given.gpus !== undefined && given.gpus !== '' && given.gpus !== AUTO;
   return {
     worker: {
       address: shared(command, 'address'),
       token: shared(command, 'token'),
       namespace: shared(command, 'namespace'),
       name: given.name,
-      workerId: given.workerId,
+      workerId: workerIdFor(command, given),
       tags: given.tag,
       labels: given.label,
       slots: given.slots,
@@ -115,16 +121,30 @@ function shared(command: Command, name: string): string | undefined {
   return written === undefined ? command.optsWithGlobals()[name] : written.getOptionValue(name);
 }
 
-async function runUntilStopped(options: AgentOptions): Promise<number> {
+/** In the command of another agent's step the variable names that agent, which this one must not push out. */
+function workerIdFor(command: Command, { workerId }: Given): string | undefined {
+  const isInherited = command.getOptionValueSource('workerId') === 'env';
+  return isInherited && process.env.YARDMASTER_ASSIGNMENT_ID !== undefined ? undefined : workerId;
+}
+
+async function runUntilStopped(options: AgentOptions, wanted: Wanted): Promise<number> {
   // A terminal that was closed must not cost the running commands their agent.
   process.stderr.on('error', () => {});
   const say = (line: string) => process.stderr.write(`${printable(line)}\n`);
+  let machine: Awaited<ReturnType<typeof detected>>;
+  try {
+    machine = await detected(options, wanted, process.env);
+  } catch (error) {
+    say((error as Error).message);
+    return 1;
+  }
+  if (machine.found !== '') say(machine.found);
   let agent: Agent | undefined;
   const stop = () => agent?.stop();
   const signals = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
   for (const signal of signals) process.on(signal, stop);
   try {
-    agent = startAgent(options, { clock: systemClock(), environment: process.env, say });
+    agent = startAgent(machine.options, { clock: systemClock(), environment: machine.environment, say });
     return await agent.ended;
   } finally {
     for (const signal of signals) process.off(signal, stop);
@@ -151,12 +171,4 @@ function labelOf(text: string) {
   } catch (error) {
     throw new InvalidArgumentError((error as Error).message);
   }
-}
-
-function gpus(text: string): string {
-  if (text.trim() === 'auto')
-    throw new InvalidArgumentError(
-      'The agent does not look for GPUs by itself yet; name them, for example --gpus 0,1.',
-    );
-  return text.trim();
 }
