@@ -10,4 +10,4 @@ export {
   type TlsOptions,
 } from './admin-client.ts';
 export { type ErrorReason, errorReason } from './errors.ts';
-export { jsonInput } from './input.ts';
+export { jsonInput, labelValue } from './input.ts';

@@ -5,3 +5,10 @@
 export function jsonInput(value: unknown): { inputJson: string } {
   return { inputJson: JSON.stringify(value) ?? 'null' };
 }
+
+/** The value of a desired label, as requests carry it: `{ key: 'memory', value: labelValue(256) }`. */
+export function labelValue(value: string | number) {
+  return typeof value === 'string'
+    ? ({ kind: { case: 'stringValue', value } } as const)
+    : ({ kind: { case: 'numberValue', value } } as const);
+}

@@ -162,9 +162,12 @@ export class Context implements StepContext {
     return this.#log;
   }
 
-  progress(progress: string | Progress): void {
-    const whole = typeof progress === 'string' ? { text: progress } : progress;
-    this.#ports.progress(this.assignmentId, whole);
+  /** A function of its own, as the log is: handlers take their context apart. */
+  get progress(): (progress: string | Progress) => void {
+    return (progress) => {
+      const whole = typeof progress === 'string' ? { text: progress } : progress;
+      this.#ports.progress(this.assignmentId, whole);
+    };
   }
 
   /** For the SDK; not part of StepContext. */

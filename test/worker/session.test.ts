@@ -403,7 +403,9 @@ describe('a cut stream', () => {
     current.peer.runStep('a');
     await current.peer.take('stepAccepted');
     current.peer.acknowledge(1);
-    context?.progress('one');
+    // Handlers take their context apart.
+    const { progress } = context ?? {};
+    progress?.('one');
     context?.progress({ text: 'two', fraction: 0.5, phase: 'p' });
     context?.progress({ text: 'x'.repeat(300), fraction: 7 });
     expect((await current.peer.take('stepProgressed')).value.text).toBe('one');
