@@ -12,7 +12,7 @@ export type InputSource =
   | { readonly from: 'STEPS'; readonly stepNames: readonly string[]; readonly generations?: Generations };
 
 /** Which output of a step, by its name, where it is not the first one. */
-export type Generations = Readonly<Record<string, number>>;
+export type Generations = ReadonlyMap<string, number>;
 
 /** An assignment as the worker is told of it. */
 export interface Offer {

@@ -4,12 +4,12 @@ import { describe, expect, it } from 'vitest';
 import { CancelMode } from '../../gen/yardmaster/v1/admin_service_pb.ts';
 import { type Run, RunState, StepState } from '../../gen/yardmaster/v1/run_pb.ts';
 import type { RunStep } from '../../gen/yardmaster/v1/worker_service_pb.ts';
-import { present, unique, until, useYard } from '../support/conformance.ts';
+import { nameIn, present, unique, until, useYard } from '../support/conformance.ts';
 import { failureOf } from '../support/conformance_calls.ts';
 import type { WorkerStream } from '../support/conformance_stream.ts';
 
 const yard = useYard({ times: { reconnectGraceMs: 200, invalidInputPauseMs: 20, invalidInputPauseMsMax: 50 } });
-const slow = useYard({ times: { invalidInputPauseMs: 400 } });
+const slow = useYard({ times: { reconnectGraceMs: 200, invalidInputPauseMs: 400 } });
 
 type Yard = typeof yard;
 
@@ -45,7 +45,7 @@ async function reportTimes(worker: WorkerStream, times: number): Promise<void> {
   for (let count = 0; count < times; count++) await reportInvalid(worker, await worker.take());
 }
 
-const statesOf = (run: Run) => run.steps.map((step) => StepState[step.state]);
+const statesOf = (run: Run) => run.steps.map((step) => nameIn(StepState, step.state));
 
 describe('P1 what passes through five stages', () => {
   const PAYLOADS = [
@@ -165,6 +165,7 @@ describe('P4 invalid input', () => {
     await reportTimes(three, 1);
     const again = await two.take();
     expect(again.inputJson).toBe('"cut"');
+    await two.settled(two.sequence);
     const back = await yard.run(runId);
     expect(back.state).toBe(RunState.RUNNING);
     expect(statesOf(back)).toEqual(['SUCCEEDED', 'RUNNING', 'BLOCKED']);

@@ -117,8 +117,9 @@ describe('a concurrency key', () => {
 it('a retried step stands where the last edit of its run put it, also when it had ended by then', () => {
   const yard = createYard();
   yard.workflow('flow', ROOTS);
-  yard.hello({ name: 'alpha' });
+  const alpha = yard.hello({ name: 'alpha' });
   const runId = yard.submit({ workflow: 'flow' });
+  alpha.handOver(`${runId}/one`);
   // Its handler may still run, so that alpha has no room for the other step.
   cancel(yard, runId, 'one');
   yard.take({ kind: 'update_run', namespace: 'default', runId, priority: 4, runsOn: null });
