@@ -26,6 +26,7 @@ import {
   openSession,
   setBackPressure,
   upsertLabels,
+  withdrawUnsent,
 } from './sessions.ts';
 import { createState, type EngineState } from './state.ts';
 import { type Change, createTurn, type Ids, type Turn } from './turn.ts';
@@ -75,6 +76,7 @@ const HANDLERS: { readonly [K in CommandKind]: Handler<K> } = {
   upsert_labels: upsertLabels,
   change_slots: changeSlots,
   set_back_pressure: setBackPressure,
+  withdraw_unsent: withdrawUnsent,
   handed_over: handedOver,
   accept_step: acceptStep,
   return_step: returnStep,

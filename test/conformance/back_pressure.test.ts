@@ -1,6 +1,7 @@
 /** A worker that does not read holds up nobody. */
 import { expect, it } from 'vitest';
 import { unique, until, useYard } from '../support/conformance.ts';
+import type { WorkerStream } from '../support/conformance_stream.ts';
 
 // Nothing here is to be taken away by a deadline.
 const yard = useYard({
@@ -31,11 +32,11 @@ it('a stream that is not read gets nothing more, and what did not leave goes to 
   deaf.readAgain();
   await until(async () => (await yard.worker(deaf.workerId)).notReadyReason === '', 'it reads');
   // One that left while it was being withdrawn is followed by its cancel.
-  const kept = () => {
-    const cancelled = new Set(deaf.unread('cancelStep').map(({ assignmentId }) => assignmentId));
-    return deaf.unread('runStep').filter(({ assignmentId }) => !cancelled.has(assignmentId));
+  const kept = (stream: WorkerStream) => {
+    const cancelled = new Set(stream.unread('cancelStep').map(({ assignmentId }) => assignmentId));
+    return stream.unread('runStep').filter(({ assignmentId }) => !cancelled.has(assignmentId));
   };
-  const delivered = () => [...kept(), ...other.unread('runStep')].map(({ runId }) => runId);
+  const delivered = () => [...kept(deaf), ...kept(other)].map(({ runId }) => runId);
   await until(async () => delivered().length >= RUNS, 'everything was delivered');
   await yard.quiet(deaf, other);
   expect(delivered().sort()).toEqual([...runIds].sort());
