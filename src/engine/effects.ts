@@ -72,7 +72,7 @@ export function executionTimeoutOf(step: StepRecord): number | null {
 
 const FROM_RUN: InputSource = { from: 'RUN' };
 
-export function inputSourceOf(step: StepRecord): InputSource {
+function inputSourceOf(step: StepRecord): InputSource {
   const { needs } = step.definition;
   const [first] = needs;
   if (first === undefined) return FROM_RUN;

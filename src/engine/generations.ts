@@ -7,7 +7,7 @@ import type { InvalidInput, RunRecord, StepRecord } from './state.ts';
 export const FIRST_GENERATION = 1;
 
 /** Generation of the output that the step takes of its need at this place of the run. */
-export function takenGeneration(step: StepRecord, place: number): number {
+function takenGeneration(step: StepRecord, place: number): number {
   return step.invalidInput?.takes.get(place) ?? FIRST_GENERATION;
 }
 

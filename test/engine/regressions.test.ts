@@ -114,6 +114,19 @@ describe('a concurrency key', () => {
   });
 });
 
+it('a retried run waits for what it depends on, also when another one it named is no longer kept', () => {
+  const yard = createYard();
+  const alpha = yard.hello({ name: 'alpha', slots: 3 });
+  const first = yard.submit();
+  const run = yard.submit({ dependsOn: ['long gone', first], storedDependencies: { 'long gone': 'SUCCEEDED' } });
+  alpha.accept(first);
+  alpha.fail(first);
+  expect(yard.run(run).state).toBe('FAILED');
+  retry(yard, first);
+  retry(yard, run);
+  expect(yard.step(run).blockedOn).toBe('DEPENDS_ON_RUN');
+});
+
 it('a retried step stands where the last edit of its run put it, also when it had ended by then', () => {
   const yard = createYard();
   yard.workflow('flow', ROOTS);
