@@ -119,7 +119,5 @@ function draftOf(ids: ReturnType<typeof systemIds>, { action, group }: WaitsFor)
     known: null,
     contentHash: '',
     storedSuccess: null,
-    contentHash: '',
-    storedSuccess: null,
   };
 }

@@ -119,7 +119,7 @@ export function endAssignment(state: EngineState, turn: Turn, step: StepRecord, 
     step.progress = null;
     if (assignment.acceptMs === null) {
       reconsiderPin(state, turn, step.run);
-      reconsiderLive(state, turn, step.run, false, (other) => moveStep(other, 'HOLD'));
+      reconsiderLive(state, turn, step.run, false);
     }
   }
   capacityChanged(state, turn, worker);

@@ -271,6 +271,8 @@ interface CommandTable {
   ];
   change_slots: [{ readonly connection: number; readonly slots: number }, null];
   set_back_pressure: [{ readonly connection: number; readonly on: boolean }, null];
+  /** The stream has not been read for a while: what has not left goes to somebody else. */
+  withdraw_unsent: [{ readonly connection: number }, null];
   /** The transport has the assignment: its accept deadline counts from here. */
   handed_over: [Fact, null];
   accept_step: [Fact, null];

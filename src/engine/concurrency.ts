@@ -52,8 +52,8 @@ export function becomeLive(state: EngineState, turn: Turn, run: RunRecord, hold:
   holdWaiting(state, turn, record, hold);
 }
 
-/** What waits for a worker, and may not be given one any more. */
-function holdWaiting(
+/** What waits for a worker, and may not be given one any more: another run took the place, or its own lost it. */
+export function holdWaiting(
   state: EngineState,
   turn: Turn,
   record: ConcurrencyRecord,
@@ -72,22 +72,15 @@ function holdWaiting(
 }
 
 /** After an assignment of the run ended: live is what was accepted once, or is open. An end of the run ends it too. */
-export function reconsiderLive(
-  state: EngineState,
-  turn: Turn,
-  run: RunRecord,
-  runEnded: boolean,
-  hold: (step: StepRecord) => void,
-): void {
+export function reconsiderLive(state: EngineState, turn: Turn, run: RunRecord, runEnded: boolean): void {
   if (!run.live) return;
   if (!runEnded && run.steps.some((step) => step.started || step.state === 'ASSIGNED')) return;
   run.live = false;
   const record = concurrencyOf(state, run);
   record.live -= 1;
   turn.freedKeys.add(record);
-  // Its other steps wait on, for the place too from now on.
+  // Its other steps wait on, from now on for the place too.
   if (run.steps.some((step) => step.queued)) record.waiting.add(run);
-  holdWaiting(state, turn, record, hold);
   dropEmpty(state, record);
 }
 

@@ -15,16 +15,26 @@ export function dependencyStates(
   dependsOn: readonly string[],
   stored: ReadonlyMap<string, RunState>,
 ): ReadonlyMap<string, RunState> | Refusal {
+  const states = keptDependencyStates(state, namespace, dependsOn, stored);
+  const missing = dependsOn.find((runId) => !states.has(runId));
+  if (missing === undefined) return states;
+  return refuse('RUN_NOT_FOUND', `depends_on_run_ids: "${missing}" does not exist in namespace "${namespace}"`, {
+    run_id: missing,
+  });
+}
+
+/** The same without those that are no longer kept: they had ended, and hold nothing back. */
+export function keptDependencyStates(
+  state: EngineState,
+  namespace: string,
+  dependsOn: readonly string[],
+  stored: ReadonlyMap<string, RunState>,
+): ReadonlyMap<string, RunState> {
   const states = new Map<string, RunState>();
   for (const runId of dependsOn) {
     const run = state.runs.get(runId);
     const known = run === undefined ? stored.get(runId) : run.namespace.name === namespace ? run.state : undefined;
-    if (known === undefined) {
-      return refuse('RUN_NOT_FOUND', `depends_on_run_ids: "${runId}" does not exist in namespace "${namespace}"`, {
-        run_id: runId,
-      });
-    }
-    states.set(runId, known);
+    if (known !== undefined) states.set(runId, known);
   }
   return states;
 }

@@ -12,7 +12,7 @@ export type InputSource =
   | { readonly from: 'STEPS'; readonly stepNames: readonly string[]; readonly generations?: Generations };
 
 /** Which output of a step, by its name, where it is not the first one. */
-export type Generations = Readonly<Record<string, number>>;
+export type Generations = ReadonlyMap<string, number>;
 
 /** An assignment as the worker is told of it. */
 export interface Offer {
@@ -72,7 +72,7 @@ export function executionTimeoutOf(step: StepRecord): number | null {
 
 const FROM_RUN: InputSource = { from: 'RUN' };
 
-export function inputSourceOf(step: StepRecord): InputSource {
+function inputSourceOf(step: StepRecord): InputSource {
   const { needs } = step.definition;
   const [first] = needs;
   if (first === undefined) return FROM_RUN;

@@ -35,6 +35,7 @@ import {
   openSession,
   setBackPressure,
   upsertLabels,
+  withdrawUnsent,
 } from './sessions.ts';
 import { createState, type EngineState, type WorkerRecord } from './state.ts';
 import { readStats } from './stats.ts';
@@ -100,6 +101,7 @@ const HANDLERS: { readonly [K in CommandKind]: Handler<K> } = {
   upsert_labels: upsertLabels,
   change_slots: changeSlots,
   set_back_pressure: setBackPressure,
+  withdraw_unsent: withdrawUnsent,
   handed_over: handedOver,
   accept_step: acceptStep,
   return_step: returnStep,

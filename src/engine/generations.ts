@@ -7,7 +7,7 @@ import type { InvalidInput, RunRecord, StepRecord } from './state.ts';
 export const FIRST_GENERATION = 1;
 
 /** Generation of the output that the step takes of its need at this place of the run. */
-export function takenGeneration(step: StepRecord, place: number): number {
+function takenGeneration(step: StepRecord, place: number): number {
   return step.invalidInput?.takes.get(place) ?? FIRST_GENERATION;
 }
 
@@ -40,11 +40,15 @@ export function takesWhatIsMade(step: StepRecord, need: StepRecord): boolean {
 }
 
 /** Generations of needed outputs by step name, where it is not the first; null: it is, of all of them. */
-export function laterGenerations(step: StepRecord): Readonly<Record<string, number>> | null {
+export function laterGenerations(step: StepRecord): ReadonlyMap<string, number> | null {
   const { invalidInput, run } = step;
   if (invalidInput === null || invalidInput.takes.size === 0) return null;
-  const named = [...invalidInput.takes].map(([place, generation]) => [run.steps[place]?.definition.name, generation]);
-  return Object.fromEntries(named);
+  const { steps } = run;
+  return new Map([...invalidInput.takes].map(([place, generation]) => [nameAt(steps, place), generation]));
+}
+
+function nameAt(steps: readonly StepRecord[], place: number): string {
+  return steps[place]?.definition.name ?? '';
 }
 
 /** What is kept of reports about the step's input; made when there is nothing yet. */
@@ -75,7 +79,7 @@ export function rememberBytes(step: StepRecord, bytes: number): void {
 interface StoredInvalidInput {
   readonly reports: number;
   readonly reporters: readonly string[];
-  readonly takes: Readonly<Record<string, number>>;
+  readonly takes: readonly (readonly [stepName: string, generation: number])[];
   readonly outputBytes: readonly (readonly [generation: number, bytes: number])[];
 }
 
@@ -85,7 +89,7 @@ export function invalidInputJson(step: StepRecord): string | null {
   const stored: StoredInvalidInput = {
     reports: invalidInput.reports,
     reporters: [...invalidInput.reporters],
-    takes: laterGenerations(step) ?? {},
+    takes: [...(laterGenerations(step) ?? [])],
     outputBytes: [...invalidInput.outputBytes],
   };
   return JSON.stringify(stored);
@@ -94,11 +98,11 @@ export function invalidInputJson(step: StepRecord): string | null {
 export function restoreInvalidInput(step: StepRecord, json: string | null): void {
   if (json === null) return;
   const { reports, reporters, takes, outputBytes } = JSON.parse(json) as StoredInvalidInput;
-  const places = needsOf(step).map((place) => [place, takes[step.run.steps[place]?.definition.name ?? '']] as const);
+  const places = new Map(needsOf(step).map((place) => [nameAt(step.run.steps, place), place]));
   step.invalidInput = {
     reports,
     reporters: new Set(reporters),
-    takes: new Map(places.filter((pair): pair is [number, number] => pair[1] !== undefined)),
+    takes: new Map(takes.map(([name, generation]) => [places.get(name) ?? -1, generation])),
     outputBytes: new Map(outputBytes),
   };
 }

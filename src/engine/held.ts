@@ -3,11 +3,19 @@
  * nobody can take any of them do all of them wait for a worker, as there is a place for whichever is taken first.
  */
 
-import { removeHeld } from './concurrency.ts';
+import { holdWaiting, removeHeld } from './concurrency.ts';
 import { demandOf } from './pins.ts';
 import type { ConcurrencyRecord, EngineState, StepRecord } from './state.ts';
-import { becomeReady } from './steps.ts';
+import { becomeReady, moveStep } from './steps.ts';
 import { stepChanged, type Turn } from './turn.ts';
+
+/**
+ * A run that lost its place can have steps that wait for a worker, and the place may not be free for it: its limit may be
+ * lower than those of others. Only now, since whatever else the command did may have freed it after all.
+ */
+export function holdWithoutPlace(state: EngineState, turn: Turn): void {
+  for (const record of turn.freedKeys) holdWaiting(state, turn, record, (step) => moveStep(step, 'HOLD'));
+}
 
 /** Lets the first held step of each freed key that `isPlaceable` compete with everything else that waits. */
 export function offerHeld(state: EngineState, turn: Turn, isPlaceable: (step: StepRecord) => boolean): void {

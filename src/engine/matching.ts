@@ -7,7 +7,7 @@ import { hasDevice, suits } from '../domain/feasibility.ts';
 import { comparePlaces } from '../domain/priority.ts';
 import { compareRanks, type Rank, rankOf } from '../domain/rank.ts';
 import { assign } from './assignments.ts';
-import { offerHeld, releaseHeld } from './held.ts';
+import { holdWithoutPlace, offerHeld, releaseHeld } from './held.ts';
 import type { DemandRecord, EngineState, NamespaceRecord, StepRecord, WorkerRecord } from './state.ts';
 import { nameKey, pinnedKey } from './state.ts';
 import type { Turn } from './turn.ts';
@@ -16,6 +16,7 @@ import { isExcluded } from './waiting.ts';
 /** Assigns until nothing that waits has a worker that may take it. */
 export function match(state: EngineState, turn: Turn): void {
   const lanes = new Set<DemandRecord>();
+  holdWithoutPlace(state, turn);
   for (;;) {
     offerHeld(state, turn, (step) => candidateFor(state, turn, step) !== null);
     // An assignment can open demands too: a pin moves the run's other steps to another one.

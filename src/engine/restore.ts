@@ -341,7 +341,8 @@ function resumeStep(state: EngineState, step: StepRecord, row: StoredStep, nowMs
     armSchedule(state, step, step.scheduleDeadlineMs);
   }
   if (step.blockedOn === 'BACKING_OFF') {
-    const readyMs = Math.max(row.ready_ms ?? 0, earliestMs);
+    // A wait, not a deadline: nobody is timed out by its end.
+    const readyMs = Math.max(row.ready_ms ?? nowMs, nowMs);
     step.backoffTimer = state.timers.arm(readyMs, { kind: 'backoff', step });
   }
   if (step.state === 'PENDING') putInQueue(state, step);

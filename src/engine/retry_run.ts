@@ -2,7 +2,7 @@
 import { isRefusal, type Refusal, refuse } from '../domain/refusal.ts';
 import { runEnded } from '../domain/run.ts';
 import type { CommandOf, ResultOf, StoredRun, StoredSuccess } from './commands.ts';
-import { dependencyStates, dependOn, failByDependency } from './dependencies.ts';
+import { dependOn, failByDependency, keptDependencyStates } from './dependencies.ts';
 import { countOpenNeeds, forgetReports } from './generations.ts';
 import { demandOf, indexPin, unindexPin } from './pins.ts';
 import { restoreRun } from './restore.ts';
@@ -32,9 +32,7 @@ export function retryRun(
     });
   }
   const dependsOn = found?.dependsOn ?? dependenciesOf(ended);
-  const states = dependencyStates(state, namespace, dependsOn, command.storedDependencies);
-  // One that is no longer kept can only have been seen ended; it holds nothing back.
-  const dependencies = isRefusal(states) ? new Map() : states;
+  const dependencies = keptDependencyStates(state, namespace, dependsOn, command.storedDependencies);
   const run = found ?? bringBack(state, ended as StoredRun, turn.nowMs);
   reopenRun(state, turn, run, command.keepPin);
   const failed = dependOn(state, run, dependencies);

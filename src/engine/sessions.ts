@@ -214,11 +214,14 @@ export function setBackPressure(state: EngineState, turn: Turn, command: Command
   if (worker === undefined || worker.backPressured === command.on) return null;
   worker.backPressured = command.on;
   capacityChanged(state, turn, worker);
-  // What waits in a queue that is not read is better with somebody else.
-  if (command.on) {
-    for (const step of [...worker.assignments.values()]) {
-      if (step.assignment?.handedOver === false) giveBack(state, turn, step, 'BACK_PRESSURE');
-    }
+  return null;
+}
+
+/** What waits in a queue that is not read is better with somebody else. */
+export function withdrawUnsent(state: EngineState, turn: Turn, command: CommandOf<'withdraw_unsent'>): null {
+  const worker = state.workersByConnection.get(command.connection);
+  for (const step of [...(worker?.assignments.values() ?? [])]) {
+    if (step.assignment?.handedOver === false) giveBack(state, turn, step, 'BACK_PRESSURE');
   }
   return null;
 }

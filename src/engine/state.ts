@@ -240,7 +240,7 @@ export interface Concurrency {
 }
 
 /** The worker that the latest assignment which was accepted pinned the run to, or that was given. */
-export interface KeptPin {
+interface KeptPin {
   readonly workerId: string;
   /** Of that assignment; 0: given at submission, kept by a retry, or from before a restart. */
   readonly sequence: number;
@@ -330,7 +330,7 @@ export interface ConcurrencyRecord {
 }
 
 /** What was recorded at a moment about where a step could go, bounded to 8 KiB. See `domain/explain.ts`. */
-export type RecordedExplanation = Explanation;
+type RecordedExplanation = Explanation;
 
 /** Steps that ask for the same wait here, in queue order. Exists in the index while any waits. */
 export interface DemandRecord {

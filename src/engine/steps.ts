@@ -157,7 +157,7 @@ function derivedState(run: RunRecord): RunState {
 function endRun(state: EngineState, turn: Turn, run: RunRecord): void {
   run.endMs = turn.nowMs;
   run.failure ??= decidingFailure(run);
-  reconsiderLive(state, turn, run, true, (step) => moveStep(step, 'HOLD'));
+  reconsiderLive(state, turn, run, true);
   if (run.concurrency !== null) dropEmpty(state, concurrencyOf(state, run));
   unindexPin(state, run);
   countEndedRun(state, turn, run);

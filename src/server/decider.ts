@@ -36,6 +36,7 @@ const NOBODY_HEARS: ReadonlySet<CommandKind> = new Set([
   'heartbeat',
   'handed_over',
   'set_back_pressure',
+  'withdraw_unsent',
   'postpone_deadlines',
   'tick',
 ]);

@@ -90,12 +90,14 @@ function outputKey(runId: string, stepName: string, generation: number): string 
   return `${made}\n${stepName}`;
 }
 
+const ALL_FIRST: Generations = new Map();
+
 function generationsOf(input: InputSource): Generations {
-  return input.from === 'RUN' ? {} : (input.generations ?? {});
+  return (input.from === 'RUN' ? undefined : input.generations) ?? ALL_FIRST;
 }
 
 function generationOf(input: InputSource, stepName: string): number {
-  return generationsOf(input)[stepName] ?? FIRST_GENERATION;
+  return generationsOf(input).get(stepName) ?? FIRST_GENERATION;
 }
 
 /** Steps whose outputs it is made of. */

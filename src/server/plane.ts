@@ -278,16 +278,20 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
     return refuse('STANDING_BY', `${who} decides on this database; this one stands by`, { holder: otherHolder });
   }
 
-  /** What was decided is stored, or has had its time. */
-  async function settle(ended: Term): Promise<void> {
+  /** True: what was decided is stored. False: it has had its time. */
+  async function settle(ended: Term): Promise<boolean> {
     const settled = new AbortController();
     const limit = sleep(clock, STOP_MS_MAX, settled.signal).then(
-      () =>
-        log.warn({ limitMs: STOP_MS_MAX }, 'stopping without having stored everything: the database does not answer'),
-      () => {},
+      () => {
+        log.warn({ limitMs: STOP_MS_MAX }, 'stopping without having stored everything: the database does not answer');
+        return false;
+      },
+      () => true,
     );
-    await Promise.race([Promise.all([ended.decider.journal.settled(), ended.logs.settled()]), limit]);
+    const stored = Promise.all([ended.decider.journal.settled(), ended.logs.settled()]).then(() => true);
+    const inTime = await Promise.race([stored, limit]);
     settled.abort();
+    return inTime;
   }
 
   async function persistently<T>(read: () => Promise<T>): Promise<T> {
@@ -359,9 +363,10 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
       const ended = term;
       setTerm(null);
       if (ended !== null) {
-        await settle(ended);
+        // A database that does not answer cannot be asked either.
+        const answers = await settle(ended);
         endTerm(ended);
-        alone = !(await ended.holder.isAwaited());
+        if (answers) alone = !(await ended.holder.isAwaited());
         await closeTerm(ended);
       }
       await reads.end({ timeout: 5 });

@@ -13,7 +13,7 @@ import { errorFacts } from '../store/transient.ts';
 import type { Decider } from './decider.ts';
 
 /** Runs deleted by one commit, … */
-export const RUNS_PER_DELETE = 200;
+const RUNS_PER_DELETE = 200;
 /** … or rather as many as have so many steps: assignments wait for that commit. */
 const STEPS_PER_DELETE = 2_000;
 /** While there is much to delete, everything else has its turn in between. */

@@ -1,7 +1,7 @@
 /** What a batch does to the successes that equal runs are answered with: in the end, one image of each. */
 import type { ResultRow } from '../engine/rows.ts';
 
-export interface Purge {
+interface Purge {
   readonly namespace: string;
   /** null: all of the namespace. */
   readonly content_hash: string | null;

@@ -44,6 +44,21 @@ describe('yardmaster schedule', () => {
     expect(other).toMatchObject({ exitCode: 5, stderr: expect.stringContaining('REQUEST_ID_REUSED') });
   });
 
+  it('lets an equal run do the work', async () => {
+    const equal = ['--dedupe', '--hash-exclude', 'time', '--input'];
+    const first = await yard.submit('equal', ...equal, '{"file":"a","time":1}');
+    const second = await yard.submit('equal', ...equal, '{"time":2,"file":"a"}');
+    const given = await yard.submit('equal', '--content-hash', 'mine');
+    expect(await yard.json('run', second)).toMatchObject({
+      run: { steps: [{ blockedReason: `HELD equal run ${first}` }] },
+    });
+    expect(await yard.json('run', given)).toMatchObject({ run: { contentHash: 'mine' } });
+    await yard.worker({ name: 'equal', actions: { equal: () => 'done' } });
+    const { stdout } = await yard.run('schedule', 'equal', ...equal, '{"file":"a"}', '--follow');
+    expect(stdout).toContain('SUCCEEDED');
+    expect((await yard.run('run', second)).stdout).toMatch(new RegExp(`executed by +${first}`));
+  });
+
   it('reads the input from standard input', async () => {
     const here = ['--address', yard.address];
     for (const option of ['--input', '--input-file']) {

@@ -1,6 +1,7 @@
 /** A worker that does not read holds up nobody. */
 import { expect, it } from 'vitest';
 import { unique, until, useYard } from '../support/conformance.ts';
+import type { WorkerStream } from '../support/conformance_stream.ts';
 
 // Nothing here is to be taken away by a deadline.
 const yard = useYard({
@@ -25,16 +26,20 @@ it('a stream that is not read gets nothing more, and what did not leave goes to 
   const other = await yard.connect({ actions: [action], slots: RUNS });
   await until(async () => (await yard.pending(action)) === 0, 'somebody else has it');
   await yard.quiet(other);
-  const taken = other.unread('runStep');
-  expect(taken.length).toBeGreaterThanOrEqual(64);
+  expect(other.unread('runStep')).not.toEqual([]);
 
-  // What had left is still the first one's, once it reads; nothing was delivered to both.
+  // What had left is still the first one's, once it reads.
   deaf.readAgain();
   await until(async () => (await yard.worker(deaf.workerId)).notReadyReason === '', 'it reads');
-  await yard.quiet(deaf);
-  const delivered = [...deaf.unread('runStep'), ...taken].map(({ runId }) => runId);
-  expect(delivered.sort()).toEqual([...runIds].sort());
-  expect(deaf.unread('cancelStep')).toEqual([]);
+  // One that left while it was being withdrawn is followed by its cancel.
+  const kept = (stream: WorkerStream) => {
+    const cancelled = new Set(stream.unread('cancelStep').map(({ assignmentId }) => assignmentId));
+    return stream.unread('runStep').filter(({ assignmentId }) => !cancelled.has(assignmentId));
+  };
+  const delivered = () => [...kept(deaf), ...kept(other)].map(({ runId }) => runId);
+  await until(async () => delivered().length >= RUNS, 'everything was delivered');
+  await yard.quiet(deaf, other);
+  expect(delivered().sort()).toEqual([...runIds].sort());
   // No place is kept for what it never heard of.
   expect((await yard.worker(deaf.workerId)).slotsUsed).toBe(deaf.unread('runStep').length);
 });

@@ -279,4 +279,34 @@ describe('D15 the server is away for longer than every timeout', () => {
       expect((await runOfId(admin, runId)).steps[0]?.attempts.map(({ outcome }) => outcome)).toEqual(['SUCCEEDED']);
     }
   });
+
+  it('also when it only stood still for so long', { timeout: 60_000 }, async () => {
+    const TIMEOUT = { seconds: 2n };
+    const server = await startServerProcess({
+      databaseUrl: await testDatabase(),
+      times: { acceptTimeoutMs: 2_000, silenceTimeoutMs: 2_000, reconnectGraceMs: 6_000 },
+    });
+    const admin = adminOf(server);
+    const timeouts = { scheduleTimeout: TIMEOUT, executionTimeout: TIMEOUT, progressTimeout: TIMEOUT };
+    const submit = async (action: string) =>
+      present((await admin.scheduleRun(runOf({ action, ...timeouts }))).run).runId;
+    const worker = await connect(server, { name: 'worker', actions: ['build'], slots: 2 });
+    const runIds = [await submit('build'), await submit('build'), await submit('later')];
+    const accepted = await worker.take();
+    const offered = await worker.next('runStep');
+    await worker.settled(worker.sequence);
+    server.pause();
+    await new Promise((resolve) => setTimeout(resolve, 4_000));
+    server.wake();
+    // On the stream that was there before.
+    await worker.heartbeat();
+    worker.succeed(accepted);
+    worker.accept(offered);
+    await worker.settled(worker.succeed(offered));
+    await (await connect(server, { name: 'later', actions: ['later'] })).work();
+    for (const runId of runIds) {
+      expect(await stateOf(admin, runId)).toBe('SUCCEEDED');
+      expect((await runOfId(admin, runId)).steps[0]?.attempts.map(({ outcome }) => outcome)).toEqual(['SUCCEEDED']);
+    }
+  });
 });

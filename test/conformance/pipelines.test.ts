@@ -4,12 +4,13 @@ import { describe, expect, it } from 'vitest';
 import { CancelMode } from '../../gen/yardmaster/v1/admin_service_pb.ts';
 import { type Run, RunState, StepState } from '../../gen/yardmaster/v1/run_pb.ts';
 import type { RunStep } from '../../gen/yardmaster/v1/worker_service_pb.ts';
-import { present, unique, until, useYard } from '../support/conformance.ts';
+import { createWorker, InputInvalidError, type StepContext } from '../../src/worker/index.ts';
+import { nameIn, present, unique, until, useYard } from '../support/conformance.ts';
 import { failureOf } from '../support/conformance_calls.ts';
 import type { WorkerStream } from '../support/conformance_stream.ts';
 
 const yard = useYard({ times: { reconnectGraceMs: 200, invalidInputPauseMs: 20, invalidInputPauseMsMax: 50 } });
-const slow = useYard({ times: { invalidInputPauseMs: 400 } });
+const slow = useYard({ times: { reconnectGraceMs: 200, invalidInputPauseMs: 400 } });
 
 type Yard = typeof yard;
 
@@ -45,7 +46,7 @@ async function reportTimes(worker: WorkerStream, times: number): Promise<void> {
   for (let count = 0; count < times; count++) await reportInvalid(worker, await worker.take());
 }
 
-const statesOf = (run: Run) => run.steps.map((step) => StepState[step.state]);
+const statesOf = (run: Run) => run.steps.map((step) => nameIn(StepState, step.state));
 
 describe('P1 what passes through five stages', () => {
   const PAYLOADS = [
@@ -165,6 +166,7 @@ describe('P4 invalid input', () => {
     await reportTimes(three, 1);
     const again = await two.take();
     expect(again.inputJson).toBe('"cut"');
+    await two.settled(two.sequence);
     const back = await yard.run(runId);
     expect(back.state).toBe(RunState.RUNNING);
     expect(statesOf(back)).toEqual(['SUCCEEDED', 'RUNNING', 'BLOCKED']);
@@ -198,6 +200,37 @@ describe('P4 invalid input', () => {
     // Both have reported: whoever is free gets it.
     const offer = await Promise.race([a.take(), b.take()]);
     expect(offer.attempt).toBe(3);
+  });
+
+  it('is reported by the SDK when a handler throws InputInvalidError, and naming what is not needed fails the attempt', async () => {
+    const { actions, submit } = await pipeline(2);
+    const [first, second] = actions as [string, string];
+    const maker = await yard.connect({ actions: [first] });
+    const seen: unknown[] = [];
+    const worker = createWorker({
+      address: yard.address,
+      name: unique('critic'),
+      actions: {
+        [second]: (context: StepContext) => {
+          seen.push(context.input);
+          if (context.input === 'bad') throw new InputInvalidError('it is bad');
+          throw new InputInvalidError('it is worse', 'stage 7');
+        },
+      },
+    });
+    try {
+      await worker.start();
+      const runId = await submit();
+      await maker.work('bad');
+      await maker.work('good');
+      await until(async () => (await yard.runState(runId)) === 'FAILED', 'the run has failed');
+      expect(seen).toEqual([...Array.from({ length: REPORTS }, () => 'bad'), 'good']);
+      const { error } = present((await yard.run(runId)).steps[1]);
+      expect(error?.reason).toBe('RESULT_REFUSED');
+      expect(error?.message).toContain('input_invalid.step_name: "stage 7"');
+    } finally {
+      await worker.stop({ graceMs: 0 });
+    }
   });
 
   it('waits a second or so, as configured, and never counts a report twice', async () => {

@@ -28,11 +28,15 @@ const wishes: fc.Arbitrary<Wish[]> = fc.array(
   { minLength: 1, maxLength: 60 },
 );
 
+// Nothing is to happen by itself but the forgetting.
+const TIMES = { acceptTimeoutMs: 1e9 };
+
 class Duel {
   readonly model = new EqualModel();
-  yard: Yard = createYard();
+  yard: Yard = createYard({ times: TIMES });
   worker: Client = this.yard.hello({ name: 'alpha', slots: 1_000 });
   #count = 0;
+  #restarts = 0;
 
   fulfil(wish: Wish): void {
     if (wish.kind === 'submit') this.#submit(wish);
@@ -69,7 +73,9 @@ class Duel {
     const { yard, worker } = this;
     const held = yard.worker(worker.workerId).assignments.keys();
     const resume = { sessionHash: worker.sessionHash, heldAssignmentIds: [...held] };
-    this.yard = createYard({ rows: yard.store.liveRows(), nowMs: yard.nowMs });
+    this.#restarts += 1;
+    const idsAfter = this.#restarts * 10_000;
+    this.yard = createYard({ rows: yard.store.liveRows(), nowMs: yard.nowMs, times: TIMES, idsAfter });
     this.worker = this.yard.hello({ name: 'alpha', slots: 1_000, resume });
   }
 

@@ -134,7 +134,7 @@ describe('a report that the input is invalid', () => {
     expect(offersOf(yard.effects)[0]?.input).toEqual({
       from: 'STEPS',
       stepNames: ['left', 'right'],
-      generations: { right: 2 },
+      generations: new Map([['right', 2]]),
     });
   });
 
@@ -201,7 +201,11 @@ describe('the report that was one too many', () => {
       number: 2,
     });
     finish('clean', '"second"');
-    expect(offersOf(yard.effects)[0]?.input).toEqual({ from: 'STEP', stepName: 'clean', generations: { clean: 2 } });
+    expect(offersOf(yard.effects)[0]?.input).toEqual({
+      from: 'STEP',
+      stepName: 'clean',
+      generations: new Map([['clean', 2]]),
+    });
     expect(yard.store.stepOutputs).toEqual([{ run_id: runId, step_name: 'clean', generation: 2, output: '"second"' }]);
     expect(yard.store.steps.get(`${runId}\nclean`)?.output).toBe('"first"');
     finish('train');
@@ -272,9 +276,12 @@ describe('the report that was one too many', () => {
     expect(yard.step(`${runId}/fetch`)).toMatchObject({ generation: 2, state: 'ASSIGNED' });
     expect(yard.step(`${runId}/clean`)).toMatchObject({ generation: 2, blockedOn: 'NEEDS' });
     finish('fetch', '"better"');
-    expect(offersOf(yard.effects)[0]?.input).toMatchObject({ generations: { fetch: 2 } });
+    expect(offersOf(yard.effects)[0]?.input).toMatchObject({ generations: new Map([['fetch', 2]]) });
     finish('clean');
-    expect(offersOf(yard.effects)[0]).toMatchObject({ stepName: 'train', input: { generations: { clean: 2 } } });
+    expect(offersOf(yard.effects)[0]).toMatchObject({
+      stepName: 'train',
+      input: { generations: new Map([['clean', 2]]) },
+    });
     expect(yard.run(runId).stepBacks).toBe(2);
   });
 
@@ -313,7 +320,10 @@ describe('the report that was one too many', () => {
       resume: { sessionHash: worker.sessionHash, heldAssignmentIds: held },
     });
     again.succeed(`${runId}/clean`, '"second"');
-    expect(offersOf(next.effects)[0]).toMatchObject({ stepName: 'train', input: { generations: { clean: 2 } } });
+    expect(offersOf(next.effects)[0]).toMatchObject({
+      stepName: 'train',
+      input: { generations: new Map([['clean', 2]]) },
+    });
     expect(next.step(`${runId}/train`).openNeeds).toBe(0);
   });
 

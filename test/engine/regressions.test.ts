@@ -114,11 +114,25 @@ describe('a concurrency key', () => {
   });
 });
 
+it('a retried run waits for what it depends on, also when another one it named is no longer kept', () => {
+  const yard = createYard();
+  const alpha = yard.hello({ name: 'alpha', slots: 3 });
+  const first = yard.submit();
+  const run = yard.submit({ dependsOn: ['long gone', first], storedDependencies: { 'long gone': 'SUCCEEDED' } });
+  alpha.accept(first);
+  alpha.fail(first);
+  expect(yard.run(run).state).toBe('FAILED');
+  retry(yard, first);
+  retry(yard, run);
+  expect(yard.step(run).blockedOn).toBe('DEPENDS_ON_RUN');
+});
+
 it('a retried step stands where the last edit of its run put it, also when it had ended by then', () => {
   const yard = createYard();
   yard.workflow('flow', ROOTS);
-  yard.hello({ name: 'alpha' });
+  const alpha = yard.hello({ name: 'alpha' });
   const runId = yard.submit({ workflow: 'flow' });
+  alpha.handOver(`${runId}/one`);
   // Its handler may still run, so that alpha has no room for the other step.
   cancel(yard, runId, 'one');
   yard.take({ kind: 'update_run', namespace: 'default', runId, priority: 4, runsOn: null });

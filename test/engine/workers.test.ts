@@ -141,6 +141,8 @@ describe('readiness', () => {
     alpha.handOver(sent);
     const assignmentId = yard.assignmentId(queued);
     yard.take({ kind: 'set_back_pressure', connection: alpha.connection, on: true });
+    expect(yard.effects).toEqual([]);
+    yard.take({ kind: 'withdraw_unsent', connection: alpha.connection });
     expect(yard.effects).toEqual([
       { kind: 'cancel_step', connection: alpha.connection, assignmentId, reason: 'BACK_PRESSURE' },
     ]);

@@ -172,6 +172,7 @@ describe('other ways to fall', () => {
     expect(plane.isReady()).toBe(false);
     expect(await plane.refuse(draft(plane, {}))).toMatchObject({ refused: 'STANDING_DOWN' });
     await plane.stop();
+    await ready(await other);
     await (await other).run();
   });
 

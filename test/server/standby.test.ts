@@ -3,7 +3,8 @@ import { Client, credentials, status } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { AdminService } from '../../gen/yardmaster/v1/admin_service_pb.ts';
 import { runOf } from '../support/conformance.ts';
-import { callsOf, failureOf } from '../support/conformance_calls.ts';
+import { callsOf, failureOf, metadataOf } from '../support/conformance_calls.ts';
+import { WorkerStream } from '../support/conformance_stream.ts';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.ts';
 import {
   killServerProcesses,
@@ -67,6 +68,10 @@ describe('a second server on the same database', { timeout: 60_000 }, () => {
       expect(end.metadata.holder).toMatch(new RegExp(`/${first.pid}$`));
       expect(end.message).toContain(String(first.pid));
     }
+    // Streams of workers too: with this status an SDK tries again, and finds whoever decides then.
+    const stream = new WorkerStream(clients.at(-1) as Client, metadataOf());
+    stream.send({ case: 'hello', value: { name: 'worker' } });
+    expect(await stream.ended).toMatchObject({ code: status.UNAVAILABLE, reason: 'STANDING_BY' });
     // It leaves without having been asked anything, and the first goes on.
     expect(await second.stop()).toBe(0);
     await submit(first, 'still there');
@@ -114,6 +119,7 @@ describe('a second server on the same database', { timeout: 60_000 }, () => {
     const first = await start();
     first.pause();
     const late = submit(first, 'late');
+    // What is tested is that time passes.
     await new Promise((resolve) => setTimeout(resolve, LEASE_MS + 500));
     first.wake();
     expect(await late).toMatchObject({ alreadyScheduled: false });

@@ -159,6 +159,10 @@ describe('the limit of an attempt', () => {
     expect(await texts()).toEqual([long]);
     // 25 letters of two bytes each do not fit into the 40 that are left.
     expect(await totals()).toEqual({ stored: 60, cut: 110 });
+    // Which step an assignment was of is written with its attempt.
+    await store.sql`INSERT INTO attempts
+      (assignment_id, run_id, step_name, number, worker_id, worker_name, labels_revision, assign_time, end_time, outcome)
+      VALUES (${assignmentId}, ${runId}, 'step', 1, ${ids.randomId()}, 'alpha', 0, now(), now(), 'APPLICATION')`;
     expect(await readCutBytes(store.sql, runId, 'step')).toBe(110);
   });
 

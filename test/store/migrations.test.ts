@@ -156,6 +156,7 @@ describe('rows of the version before workflows', () => {
     old = await openTestStore();
     await migrateUpTo('0001_tuning');
     const held = { assignment_id: WORKER, assignment_number: 2, worker_id: WORKER, worker_name: 'alpha' };
+    await insertWorkers();
     await insertRun(RUNNING, { state: 'RUNNING', step_state: 'RUNNING', started: true, failures: 1, ...held });
     await insertRun(BACKING_OFF, { state: 'RUNNING', step_state: 'BLOCKED', started: true, ready_sequence: 8 });
     await insertRun(ASSIGNED, { state: 'PENDING', step_state: 'ASSIGNED', started: false, ready_sequence: 9, ...held });
@@ -180,13 +181,37 @@ describe('rows of the version before workflows', () => {
       outcome: 'APPLICATION',
     })}`;
   });
+  /** Two workers that share a nickname, and one that has done nothing. */
+  async function insertWorkers(): Promise<void> {
+    const workers = [
+      { worker_id: WORKER, nickname: 'ada', completed_count: 3 },
+      { worker_id: RUNNING, nickname: 'ada', completed_count: 4 },
+      { worker_id: ENDED, nickname: 'bob', completed_count: 0 },
+    ];
+    for (const [index, worker] of workers.entries()) {
+      const name = `worker ${index}`;
+      const lists = { tags: '[]', labels: '[]', actions: '[]' };
+      const counts = { worker_number: index, labels_revision: 0, slots: 1 };
+      const flags = { default_worker: false, draining: false, crashed: false };
+      const row = { ...worker, namespace: 'default', name, display_name: name, ...lists, ...counts, ...flags };
+      await old.sql`INSERT INTO workers ${old.sql({ ...row, register_time: '2026-01-01T00:00:00Z' })}`;
+    }
+  }
+
   afterAll(() => old.close());
 
   it('are read as what they meant', async () => {
     const holder = await becomeHolder(old.database, 'test', SILENT_LOG);
-    const { runs, steps, workflows, workflowNames } = await readLiveRows(holder.sql);
+    const { runs, steps, workflows, workflowNames, stepTotals, runTotals, leaderboard } = await readLiveRows(
+      holder.sql,
+    );
     await holder.release();
     expect({ steps, workflows, workflowNames }).toEqual({ steps: [], workflows: [], workflowNames: [] });
+    // What had been done is counted.
+    const of = { namespace: 'default', workflow: '' };
+    expect(stepTotals).toEqual([{ ...of, action: 'build', succeeded: 1, failed: 0 }]);
+    expect(runTotals).toEqual([{ ...of, ended: 1 }]);
+    expect(leaderboard).toEqual([{ namespace: 'default', nickname: 'ada', completed_count: 7 }]);
     const since = {
       workflow: null,
       number: null,

@@ -150,6 +150,8 @@ export interface YardOptions {
   limits?: Partial<Limits>;
   rows?: LiveRows;
   nowMs?: number;
+  /** Ids count from here; for an engine after another. */
+  idsAfter?: number;
 }
 
 export function createYard(options: YardOptions = {}): Yard {
@@ -157,7 +159,7 @@ export function createYard(options: YardOptions = {}): Yard {
   const nowMs = options.nowMs ?? START_MS;
   const rows = options.rows ? { rows: options.rows } : {};
   // What a second engine makes must not be called like what the first one made.
-  const after = options.rows ? 10_000 : 0;
+  const after = options.idsAfter ?? (options.rows ? 10_000 : 0);
   const engine = createEngine({ limits: { ...DEFAULT_LIMITS, ...options.limits }, times, nowMs, ...rows });
   const ids = countingIds(after);
   let lastNumber = after;

@@ -7,19 +7,18 @@ import type { RunState } from '../../src/domain/run.ts';
 import type { Command, CommandOf, OpenSession } from '../../src/engine/commands.ts';
 import { createYard, definitionOf, draftOf, type Yard } from './engine.ts';
 import {
-  type Draft,
   EVENT_TIMES,
   type Event,
   type FactKind,
-  type FlowDraft,
   isFact,
   namespaceOf,
   WORKER_NAMES,
   WORKFLOW_NAMES,
 } from './engine_events.ts';
+import type { Draft, FlowDraft } from './engine_orders.ts';
 import type { RunOrder, StepOrder } from './engine_wishes.ts';
 import { Oracle } from './oracle.ts';
-import { addressOf, nameOf, type OracleRun, type OracleStep, type OracleWorker } from './oracle_records.ts';
+import { addressOf, hasEnded, nameOf, type OracleRun, type OracleStep, type OracleWorker } from './oracle_records.ts';
 
 export const DUEL_TIMES = {
   acceptTimeoutMs: EVENT_TIMES.acceptMs,
@@ -322,8 +321,13 @@ export class Duel {
     const { namespace, id: runId } = run.order;
     const only = event.step === null ? null : (pick(run.steps, event.step) ?? null);
     const stepName = only?.order.name ?? '';
-    this.#engine({ kind: 'cancel_run', namespace, runId, mode: 'ANY', reason: '', stepName });
-    this.oracle.cancel(run, only, this.yard.nowMs);
+    // A step that has ended otherwise is not to be cancelled any more; once more is nothing new.
+    const may = only === null || !hasEnded(only) || only.state === 'CANCELLED';
+    this.#engine(
+      { kind: 'cancel_run', namespace, runId, mode: 'ANY', reason: '', stepName },
+      may ? 'taken' : 'refused',
+    );
+    if (may) this.oracle.cancel(run, only, this.yard.nowMs);
   }
 
   #retry(event: Extract<Event, { kind: 'retry' }>): void {

@@ -38,20 +38,29 @@ function shownOracleRun(run: OracleRun): string {
   return `${run.order.id} ${runStateOf(run)} pin ${shownPin}: ${steps.join(', ')}`;
 }
 
-/** The same of the engine. `order` is the oracle's: the engine's queues have to be parts of it. */
-export function pictureOfEngine(state: EngineState, order: Pick<Picture, 'waiting' | 'forPlace'>): Picture {
+/** The same of the engine. */
+export function pictureOfEngine(state: EngineState): Picture {
   const live = [...state.runs.values()].flatMap((run) => run.steps).filter((step) => step.endMs === null);
-  const queues = [...state.demands.values()].map((demand) => [...demand.queue].map(shownAddress));
-  const places = [...state.concurrency.values()].map((record) => [...record.held].map(shownAddress));
   return {
     held: live
       .flatMap((step) => (step.assignment === null ? [] : [`${shownAddress(step)} ${step.assignment.worker.name}`]))
       .sort(),
-    waiting: merged(queues, order.waiting),
-    forPlace: merged(places, order.forPlace),
+    waiting: asOne([...state.demands.values()].map((demand) => [...demand.queue])),
+    forPlace: asOne([...state.concurrency.values()].map((record) => [...record.held])),
     runs: [...state.runs.values()].map((run) => shownRun(state, run)).sort(),
     slots: [...state.workers.values()].map((worker) => `${worker.name} ${worker.slotsUsed}/${worker.slots}`).sort(),
   };
+}
+
+/** The queues as one, by the places that the engine gave; each of them has to be in this order already. */
+function asOne(queues: readonly StepRecord[][]): string[] {
+  const inOrder = (steps: readonly StepRecord[]) =>
+    [...steps].sort((a, b) => b.priority - a.priority || a.readySequence - b.readySequence).map(shownAddress);
+  for (const queue of queues) {
+    const shown = queue.map(shownAddress);
+    if (shown.join() !== inOrder(queue).join()) throw new Error(`a queue is not in order: ${shown}`);
+  }
+  return inOrder(queues.flat());
 }
 
 function shownAddress(step: StepRecord): string {
@@ -64,23 +73,4 @@ function shownRun(state: EngineState, run: RunRecord): string {
   const shownPin = name ?? (run.sticky === 'SOFT' ? '-' : 'gone');
   const steps = run.steps.map((step) => `${step.definition.name} ${step.state} ${step.failures}/${step.losses}`);
   return `${run.runId} ${run.state} pin ${shownPin}: ${steps.join(', ')}`;
-}
-
-/** The queues as one, each kept in its own order: only if all of them agree with `order` is the result in its order. */
-function merged(queues: readonly string[][], order: readonly string[]): string[] {
-  const rank = new Map(order.map((address, index) => [address, index]));
-  const rest = queues.map((queue) => [...queue]);
-  const all: string[] = [];
-  for (;;) {
-    let next: string[] | undefined;
-    for (const queue of rest) {
-      if (
-        queue.length > 0 &&
-        (next === undefined || (rank.get(queue[0] as string) ?? 0) < (rank.get(next[0] as string) ?? 0))
-      )
-        next = queue;
-    }
-    if (next === undefined) return all;
-    all.push(next.shift() as string);
-  }
 }

@@ -43,6 +43,9 @@ interface Options {
   readonly executionTimeout?: Duration;
   readonly maxAttempts?: number;
   readonly metadata?: Entries;
+  readonly dedupe?: boolean;
+  readonly contentHash?: string;
+  readonly hashExclude?: readonly string[];
   readonly requestId?: string;
   readonly follow?: boolean;
   readonly from?: string;
@@ -93,6 +96,9 @@ export function scheduleCommand(cli: Cli): Command {
     .option('--execution-timeout <duration>', 'longest run of one attempt', parseDuration)
     .option('--max-attempts <count>', 'attempts in all (1)', integerFrom(1, UINT32_MAX))
     .option('--metadata <key=value...>', 'notes that go with the run', addEntry)
+    .option('--dedupe', 'let an equal run do the work: the same action or workflow, the same input')
+    .option('--content-hash <hash>', 'equal is what has this hash, whatever the input')
+    .option('--hash-exclude <key...>', 'top-level keys of the input that do not count when inputs are compared')
     .addOption(new Option('--request-id <id>', 'the same one again returns the first run').conflicts('from'))
     .option('--follow', 'show states, progress and logs until the run ends, and exit by how it ended')
     .addOption(
@@ -174,6 +180,9 @@ async function requestOf(yard: Yard, action: string | undefined, options: Option
     ...(scheduleTimeout === undefined ? {} : { scheduleTimeout }),
     ...(executionTimeout === undefined ? {} : { executionTimeout }),
     metadata: { ...options.metadata },
+    dedupe: options.dedupe === true,
+    contentHash: options.contentHash ?? '',
+    hashExclude: [...(options.hashExclude ?? [])],
     requestId: options.requestId ?? '',
   } as RunRequest;
 }

@@ -63,6 +63,7 @@ export function runText(run: Run, look: Look): string {
         ),
       ],
       ['request', printable(run.requestId)],
+      ['executed by', run.executedByRunId],
       ['error', run.error === undefined ? '' : errorText(run.error)],
     ],
     look.colours,

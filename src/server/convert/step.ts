@@ -46,17 +46,6 @@ function readDeviceDemand({ device, noDeviceFallback }: WireStep): DeviceDemand 
   return { kind: device === DeviceKind.GPU ? 'GPU' : 'CPU', fallback: !noDeviceFallback };
 }
 
-/** What the contract has and this version does not do yet is refused by name: silently ignored it would be a trap. */
-export function refuseNotYet(
-  path: string,
-  asked: readonly (readonly [field: string, isAsked: boolean])[],
-): Refusal | null {
-  const field = asked.find(([, isAsked]) => isAsked)?.[0];
-  return field === undefined
-    ? null
-    : refuseField('NOT_IMPLEMENTED', `${path}${field}`, 'is not supported by this version');
-}
-
 /** 0s means the same as unset: none. */
 export function positive(ms: number | null): number | null {
   return ms === 0 ? null : ms;

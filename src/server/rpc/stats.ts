@@ -47,7 +47,7 @@ function writeStats({ actions, runsTotal, runsEnded, timeLeftMs }: Stats) {
     actions: actions.map(writeAction),
     runsTotal: BigInt(runsTotal),
     runsEnded: BigInt(runsEnded),
-    ...(timeLeftMs === null ? {} : { estimatedTimeLeft: duration(timeLeftMs) }),
+    ...(timeLeftMs === null ? {} : { estimatedTimeLeft: duration(Math.round(timeLeftMs)) }),
   };
 }
 
@@ -63,6 +63,6 @@ function writeAction(stats: ActionStats) {
     completedPerSecond,
     workersConnected,
     slotsFree,
-    ...(oldestPendingMs === null ? {} : { oldestPendingAge: duration(oldestPendingMs) }),
+    ...(oldestPendingMs === null ? {} : { oldestPendingAge: duration(Math.round(oldestPendingMs)) }),
   };
 }

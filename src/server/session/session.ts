@@ -32,6 +32,9 @@ export interface SessionOptions {
 
 type Phase = 'NEW' | 'OPEN' | 'LEAVING' | 'CLOSED';
 
+/** A stream that was full for this long is not read: what has not left is withdrawn. */
+const UNREAD_MS_MAX = 1_000;
+
 /** After a goodbye the stream ends by then, committed or not. */
 const GOODBYE_MS_MAX = 800;
 
@@ -41,7 +44,7 @@ export function createSession({ plane, namespace, transport }: SessionOptions): 
   const outgoing = createOutgoing({
     transport,
     acknowledged: () => settled.acknowledged,
-    onBackPressure: (on) => plane.decide({ kind: 'set_back_pressure', connection, on }, () => {}),
+    onBackPressure: pressed,
     onUnread: () =>
       fail(refuse('RATE_LIMITED', `the stream is not read: more than ${UNREAD_MESSAGES_MAX} messages wait for it`)),
   });
@@ -56,6 +59,7 @@ export function createSession({ plane, namespace, transport }: SessionOptions): 
   });
   let phase: Phase = 'NEW';
   let workerId = '';
+  let unread: Timer | null = null;
   let silence: SilenceWatch | null = null;
   let deadline: Timer | null = clock.after(times.helloTimeoutMs, () => {
     fail(refuse('HELLO_EXPECTED', `no hello came within ${times.helloTimeoutMs} ms`));
@@ -107,6 +111,15 @@ export function createSession({ plane, namespace, transport }: SessionOptions): 
     silence?.stop();
     deadline = clock.after(GOODBYE_MS_MAX, end);
     plane.decide({ kind: 'goodbye', connection }, end);
+  }
+
+  /** A burst fills the buffer for a moment, and then nothing must be taken back; a worker that does not read stays pressed. */
+  function pressed(on: boolean): void {
+    plane.decide({ kind: 'set_back_pressure', connection, on }, () => {});
+    unread?.clear();
+    unread = on
+      ? clock.after(UNREAD_MS_MAX, () => plane.decide({ kind: 'withdraw_unsent', connection }, () => {}))
+      : null;
   }
 
   function settle(sequence: number): void {
@@ -180,6 +193,7 @@ export function createSession({ plane, namespace, transport }: SessionOptions): 
     phase = 'CLOSED';
     silence?.stop();
     deadline?.clear();
+    unread?.clear();
     outgoing.close();
     plane.detach(connection);
   }

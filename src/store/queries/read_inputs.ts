@@ -18,10 +18,10 @@ export async function readOutputs(
   sql: Sql,
   runId: string,
   stepNames: readonly string[],
-  generations: Generations = {},
+  generations: Generations = new Map(),
 ): Promise<Map<string, string>> {
-  const isLater = (name: string) => (generations[name] ?? FIRST_GENERATION) !== FIRST_GENERATION;
-  const later = stepNames.filter(isLater).map((name) => ({ name, generation: generations[name] }));
+  const isLater = (name: string) => (generations.get(name) ?? FIRST_GENERATION) !== FIRST_GENERATION;
+  const later = stepNames.filter(isLater).map((name) => ({ name, generation: generations.get(name) }));
   const first = stepNames.filter((name) => !isLater(name));
   const rows = [
     ...(first.length === 0 ? [] : await readFirstOutputs(sql, runId, first)),

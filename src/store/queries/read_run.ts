@@ -54,7 +54,7 @@ function keyClause(sql: Sql, key: RunKey) {
 async function outputsOf(sql: Sql, row: FullRow): Promise<ReadonlyMap<string, string>> {
   if (row.steps === null) return new Map(row.output === null ? [] : [[row.step_name ?? '', row.output]]);
   const steps = row.steps.filter((step) => step.step_state === 'SUCCEEDED');
-  const generations = Object.fromEntries(steps.map((step) => [step.name, step.generation]));
+  const generations = new Map(steps.map((step) => [step.name, step.generation]));
   const names = steps.map((step) => step.name);
   if (names.length === 0) return new Map();
   const own = await readOutputs(sql, row.run_id, names, generations);
@@ -66,7 +66,7 @@ async function outputsOf(sql: Sql, row: FullRow): Promise<ReadonlyMap<string, st
 async function executorOutputs(sql: Sql, runId: string): Promise<ReadonlyMap<string, string>> {
   const steps = await sql<{ name: string; generation: number }[]>`
     SELECT name, generation FROM steps WHERE run_id = ${runId} AND step_state = 'SUCCEEDED'`;
-  const generations = Object.fromEntries(steps.map(({ name, generation }) => [name, generation]));
+  const generations = new Map(steps.map(({ name, generation }) => [name, generation]));
   const names = steps.map(({ name }) => name);
   return names.length === 0 ? new Map() : readOutputs(sql, runId, names, generations);
 }
