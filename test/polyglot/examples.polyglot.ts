@@ -147,8 +147,9 @@ describe.each(LANGUAGES)('$name', (language) => {
 
     it('lets a cancel reach the handler, and the slot is free again', async () => {
       const worker = await yard.worker(language, `${name}-cancel`, ['--tag', tag]);
-      const runId = await yard.schedule(language, ...here, '--input', work(100, 60), 'work');
-      await until(async () => (await yard.log(runId)).length > 0);
+      // One long part: a worker that says nothing meanwhile learns of it by the order alone.
+      const runId = await yard.schedule(language, ...here, '--input', work(1, 60), 'work');
+      await yard.untilRun(runId, 'RUNNING');
       expect((await yard.admin(language, 'cancel', '--reason', 'not wanted', runId)).code).toBe(0);
       await until(() => worker.output().includes('work: cancelled'), worker.output);
       await yard.untilRun(runId, 'CANCELLED');
