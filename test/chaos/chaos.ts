@@ -39,19 +39,25 @@ function newFolder(): string {
 }
 
 function printReport({ faults, repeats, findings, rows, ...report }: RoundReport): void {
-  const lost = rows.attempts.filter(({ outcome }) => outcome === 'WORKER_LOST').length;
+  const outcomes = countBy(rows.attempts.map(({ outcome }) => outcome));
   write(`\n${[...faults.values()].reduce((a, b) => a + b, 0)} faults:`);
   for (const [name, count] of [...faults].sort(([a], [b]) => (a < b ? -1 : 1))) write(`  ${name.padEnd(30)} ${count}`);
   write(
-    `${rows.runs.length} runs, ${rows.steps.length} steps, ${report.executions} executions, ${lost} assignments lost with their worker`,
+    `${rows.runs.length} runs, ${rows.steps.length} steps, ${report.executions} executions; ended without success: ${listOf(outcomes)}`,
   );
   write(`${report.takeovers} takeovers, ${rows.epoch} epochs, ${report.workerProcesses} worker processes`);
-  const codes = [...repeats].map(([code, count]) => `${count} ${code}`).join(', ');
-  write(`calls repeated by the submitter: ${codes === '' ? 'none' : codes}`);
-  write(
-    `${findings.lines} log lines; ${findings.linesLostWithWorkers} more were lost with a killed worker, unacknowledged`,
-  );
-  write(`all ended ${(report.settledMs / 1_000).toFixed(1)} s after the faults`);
+  write(`calls repeated by the submitter: ${listOf(repeats)}`);
+  write(`${findings.lines} log lines; all ended ${(report.settledMs / 1_000).toFixed(1)} s after the faults`);
+}
+
+function countBy(names: readonly string[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1);
+  return counts;
+}
+
+function listOf(counts: ReadonlyMap<string, number>): string {
+  return counts.size === 0 ? 'none' : [...counts].map(([name, count]) => `${count} ${name}`).join(', ');
 }
 
 function printProblems(what: string, problems: readonly string[]): void {

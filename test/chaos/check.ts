@@ -1,5 +1,5 @@
 /** Whether what the database says, what the submitter was told and what the workers wrote down are one story. */
-import type { Entered, Finished, Journals } from './journals.ts';
+import type { Entered, Journals } from './journals.ts';
 import type { LogRow, Rows, StepRow } from './rows.ts';
 
 /** As far as the check is concerned. */
@@ -26,15 +26,12 @@ export interface Findings {
   readonly doubleAccepted: readonly string[];
   /** Everything else that must not be. */
   readonly violations: readonly string[];
-  /** Lines that a process took with it when it was killed: said, and settled by nobody. */
-  readonly linesLostWithWorkers: number;
   readonly lines: number;
 }
 
 const SUCCEEDED = 'SUCCEEDED';
 
 export function check(evidence: Evidence): Findings {
-  const { linesLostWithWorkers, violations } = checkLogs(evidence);
   return {
     lost: findLost(evidence),
     doubleAccepted: findDoubles(evidence),
@@ -44,9 +41,8 @@ export function check(evidence: Evidence): Findings {
       ...checkTold(evidence),
       ...checkEntered(evidence),
       ...checkKinds(evidence),
-      ...violations,
+      ...checkLogs(evidence),
     ],
-    linesLostWithWorkers,
     lines: evidence.rows.logs.reduce((sum, { count }) => sum + count, 0),
   };
 }
@@ -172,30 +168,20 @@ function checkChain(runId: string, steps: readonly StepRow[]): string[] {
   });
 }
 
-function checkLogs({ rows, journals }: Evidence): { violations: string[]; linesLostWithWorkers: number } {
+/** What was said is there without a gap; of an assignment that counts, all of it: a success waits for its lines. */
+function checkLogs({ rows, journals }: Evidence): string[] {
   const logs = new Map(rows.logs.map((row) => [row.assignmentId, row]));
-  const violations = rows.logs.flatMap(checkContiguous);
-  let linesLostWithWorkers = 0;
-  for (const { assignmentId } of rows.steps) {
+  const missing = rows.steps.flatMap(({ assignmentId }) => {
     const [finished] = journals.finished.get(assignmentId ?? '') ?? [];
-    if (assignmentId === null || finished === undefined) continue;
-    const missing = finished.lines - saidOf(logs.get(assignmentId));
-    if (missing === 0) continue;
-    const mayMiss = missing > 0 && !isSettled(assignmentId, finished, journals);
-    if (mayMiss) linesLostWithWorkers += missing;
-    else violations.push(`of the ${finished.lines} lines of assignment ${assignmentId} ${missing} are missing`);
-  }
-  return { violations, linesLostWithWorkers };
+    const lines = finished === undefined ? 0 : finished.lines - saidOf(logs.get(assignmentId ?? ''));
+    return lines === 0 ? [] : [`of the ${finished?.lines} lines of assignment ${assignmentId} ${lines} are missing`];
+  });
+  return [...rows.logs.flatMap(checkContiguous), ...missing];
 }
 
 /** A line is stored, or the log itself says that it was dropped. */
 function saidOf(row: LogRow | undefined): number {
   return row === undefined ? 0 : row.count - row.notices + row.dropped;
-}
-
-/** The acknowledgement of a success covers the lines before it. */
-function isSettled(assignmentId: string, { saidAll }: Finished, journals: Journals): boolean {
-  return saidAll || journals.settledSuccesses.has(assignmentId);
 }
 
 function checkContiguous({ assignmentId, count, first, last, strange, notices, cutBytes }: LogRow): string[] {

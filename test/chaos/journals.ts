@@ -11,8 +11,6 @@ export interface Finished {
   readonly worker: string;
   readonly output: string;
   readonly lines: number;
-  /** The process it was done in stopped in good order: whatever it had to say was taken. */
-  saidAll: boolean;
 }
 
 export interface Journals {
@@ -39,9 +37,7 @@ export async function readJournals(
   return gather(await Promise.all(sources));
 }
 
-type Line = Readonly<
-  Record<'kind' | 'assignmentId' | 'runId' | 'stepName' | 'output' | 'fact' | 'about' | 'how', string>
-> & {
+type Line = Readonly<Record<'kind' | 'assignmentId' | 'runId' | 'stepName' | 'output' | 'fact' | 'about', string>> & {
   readonly lines: number;
 };
 
@@ -52,24 +48,17 @@ export function gather(sources: readonly JournalSource[]): Journals {
   const refusedSuccesses = new Set<string>();
   let processes = 0;
 
-  function read(worker: string, line: Line, ofProcess: Finished[]): void {
+  function read(worker: string, line: Line): void {
     const { kind, assignmentId, runId, stepName, output, lines } = line;
     if (kind === 'began') processes += 1;
-    if (kind === 'began') ofProcess.length = 0;
     if (kind === 'entered') push(entered, assignmentId, { worker, runId, stepName });
     if (kind === 'settled' && line.fact === 'stepSucceeded') settledSuccesses.add(assignmentId);
     if (kind === 'refused' && line.about === 'stepSucceeded') refusedSuccesses.add(assignmentId);
-    if (kind === 'finished') {
-      const entry: Finished = { worker, output, lines, saidAll: false };
-      push(finished, assignmentId, entry);
-      ofProcess.push(entry);
-    }
-    if (kind === 'ended' && line.how === 'stopped') for (const entry of ofProcess) entry.saidAll = true;
+    if (kind === 'finished') push(finished, assignmentId, { worker, output, lines });
   }
 
   for (const { worker, text } of sources) {
-    const ofProcess: Finished[] = [];
-    for (const line of linesOf(worker, text)) read(worker, line, ofProcess);
+    for (const line of linesOf(worker, text)) read(worker, line);
   }
   return { entered, finished, settledSuccesses, refusedSuccesses, processes };
 }

@@ -94,6 +94,8 @@ function inputOf(kind: Kind, chance: Chance): { inputJson: string } {
 }
 
 const DEADLINE_MS = 4_000;
+/** Calls under way at a time. */
+const CALLERS = 48;
 
 export function createClients(proxies: readonly StreamProxy[]): AdminClient[] {
   return proxies.map(({ address }) => createAdminClient({ address, deadlineMs: DEADLINE_MS }));
@@ -106,7 +108,7 @@ interface SubmitOptions {
   readonly signal: AbortSignal;
 }
 
-/** Submits them evenly; resolves when every one is answered, or the signal aborts. */
+/** Submits them evenly, as far as they are answered; resolves when every one is answered, or the signal aborts. */
 export async function submitRuns(planned: readonly Planned[], options: SubmitOptions): Promise<Load> {
   const { clients, overMs, signal } = options;
   const runIds = new Map<string, string>();
@@ -131,15 +133,19 @@ export async function submitRuns(planned: readonly Planned[], options: SubmitOpt
   }
 
   const beganMs = performance.now();
-  const under: Promise<void>[] = [];
-  for (const [index, plan] of planned.entries()) {
-    const dueMs = beganMs + (overMs * index) / planned.length;
-    const earlyMs = dueMs - performance.now();
-    if (earlyMs > 1) await wait(earlyMs, undefined, { signal }).catch(() => {});
-    if (signal.aborted) break;
-    under.push(submit(plan));
+  const left = planned.entries();
+
+  async function caller(): Promise<void> {
+    for (const [index, plan] of left) {
+      const dueMs = beganMs + (overMs * index) / planned.length;
+      const earlyMs = dueMs - performance.now();
+      if (earlyMs > 1) await wait(earlyMs, undefined, { signal }).catch(() => {});
+      if (signal.aborted) return;
+      await submit(plan);
+    }
   }
-  await Promise.all(under);
+
+  await Promise.all(Array.from({ length: CALLERS }, caller));
   return { runIds, repeats, violations };
 }
 

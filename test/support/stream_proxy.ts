@@ -65,20 +65,29 @@ export async function startStreamProxy({ port, silentMsMax = 0 }: StreamProxyOpt
 
   /** Does one thing after the other, each as late as the delay says when it comes; at once while there is none. */
   function inOrder(): (act: () => void) => void {
-    let waiting = 0;
+    const waiting: { readonly act: () => void; readonly dueMs: number }[] = [];
     let lastMs = 0;
+
+    // Timers of different lengths do not keep the order, so there is one for the first of them only.
+    function arm(): void {
+      const [first] = waiting;
+      if (first === undefined) return;
+      const inMs = Math.max(0, first.dueMs - performance.now());
+      setTimeout(() => {
+        waiting.shift();
+        first.act();
+        arm();
+      }, inMs).unref();
+    }
+
     return (act) => {
-      if (delayMs === 0 && waiting === 0) {
+      if (delayMs === 0 && waiting.length === 0) {
         act();
         return;
       }
-      const nowMs = performance.now();
-      lastMs = Math.max(lastMs, nowMs + delayMs);
-      waiting += 1;
-      setTimeout(() => {
-        waiting -= 1;
-        act();
-      }, lastMs - nowMs).unref();
+      lastMs = Math.max(lastMs, performance.now() + delayMs);
+      waiting.push({ act, dueMs: lastMs });
+      if (waiting.length === 1) arm();
     };
   }
 
