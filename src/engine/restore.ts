@@ -6,7 +6,7 @@ import type { RunState } from '../domain/run.ts';
 import { type StepState, stepEnded } from '../domain/step.ts';
 import type { Sticky } from '../domain/sticky.ts';
 import type { MatchMode } from '../domain/tags.ts';
-import { countDevices } from './capacity.ts';
+import { countDevices, listActions } from './capacity.ts';
 import { restoreLive } from './concurrency.ts';
 import { waitFor } from './dependencies.ts';
 import { executionTimeoutOf } from './effects.ts';
@@ -179,10 +179,7 @@ function restoreWorker(state: EngineState, row: WorkerRow): void {
     lastSeenMs: row.last_seen_ms,
   };
   indexWorker(state, worker);
-  for (const action of worker.actions) {
-    const key = nameKey(worker.namespace, action);
-    state.workersListing.set(key, (state.workersListing.get(key) ?? 0) + 1);
-  }
+  listActions(state, worker);
   state.workerNumber = Math.max(state.workerNumber, worker.workerNumber);
 }
 
