@@ -264,7 +264,7 @@ export interface RunRecord {
   /** For steps that name none; null: the namespace's, or none. */
   readonly scheduleTimeoutMs: number | null;
   readonly executionTimeoutMs: number | null;
-  readonly steps: StepRecord[];
+  steps: readonly StepRecord[];
   runsOn: TagSet;
   readonly desired: Demand['desired'];
   /** Where it is pinned now; tentative while it is not `keptPin`'s worker. */
