@@ -5,7 +5,7 @@ const BAR_WIDTH = 30;
 const MS_PER_SECOND = 1_000;
 const CLEAR_LINE = '\r\u001b[K';
 
-export interface BatchTold {
+interface BatchTold {
   readonly firstNumber: number;
   readonly lastNumber: number;
   readonly runIds: readonly string[];
