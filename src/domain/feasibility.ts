@@ -92,14 +92,14 @@ export function checksOf(demand: Demand, mode: MatchMode): Check[] {
       key: '',
       needs: demand.action,
       fails: (worker) => !worker.actions.has(demand.action),
-      has: (worker) => [...worker.actions].join(', '),
+      has: (worker) => listed(worker.actions),
     },
     {
       clause: 'RUNS_ON',
       key: '',
       needs: runsOn.join(', '),
       fails: (worker) => !tagsAllow(runsOn, worker.tags, mode),
-      has: (worker) => [...worker.tags].join(', '),
+      has: (worker) => listed(worker.tags),
     },
     ...demand.desired.filter(({ required }) => required).map(labelCheck),
     ...(pin?.hard ? [pinCheck(pin)] : []),
@@ -236,4 +236,8 @@ export function needed(desired: DesiredLabel): string {
   const symbol = SYMBOLS[desired.comparator];
   if (desired.values.length > 0) return `${symbol} (${desired.values.map(shown).join(', ')})`;
   return desired.value === null ? symbol : `${symbol} ${shown(desired.value)}`;
+}
+
+function listed(words: ReadonlySet<string>): string {
+  return words.size === 0 ? 'none' : [...words].join(', ');
 }

@@ -1,5 +1,6 @@
 /** Which workers could take something now. Kept up to date, so that a new step looks at no worker that could not. */
 import { isOpen } from '../domain/feasibility.ts';
+import { OpenWorkers } from './open_workers.ts';
 import { type EngineState, nameKey, type WorkerRecord } from './state.ts';
 import type { Turn } from './turn.ts';
 
@@ -11,13 +12,31 @@ export function capacityChanged(state: EngineState, turn: Turn, worker: WorkerRe
   worker.notReadyReason = notReadyReason(worker);
   const open = isOpen(worker);
   if (open) turn.freedWorkers.add(worker);
-  if (open === worker.open) return;
+  if (open && worker.open) replaceOpen(state, worker);
+  else if (open) addOpen(state, worker);
+  else if (worker.open) removeOpen(state, worker);
   worker.open = open;
-  for (const action of worker.actions) {
-    const key = nameKey(worker.namespace, action);
-    if (open) addTo(state.openWorkers, key, worker);
-    else removeFrom(state.openWorkers, key, worker);
+}
+
+function addOpen(state: EngineState, worker: WorkerRecord): void {
+  for (const key of worker.actionKeys) {
+    const open = state.openWorkers.get(key);
+    if (open) open.add(worker);
+    else state.openWorkers.set(key, new OpenWorkers([worker]));
   }
+}
+
+function removeOpen(state: EngineState, worker: WorkerRecord): void {
+  for (const key of worker.actionKeys) {
+    const open = state.openWorkers.get(key);
+    open?.delete(worker);
+    if (open?.size === 0) state.openWorkers.delete(key);
+  }
+}
+
+/** Its labels may be others now; where one action has them already, all have. */
+function replaceOpen(state: EngineState, worker: WorkerRecord): void {
+  for (const key of worker.actionKeys) if (!state.openWorkers.get(key)?.replace(worker)) return;
 }
 
 /** Leases end with their assignments, or with the place that is kept for one. */
@@ -36,22 +55,25 @@ export function countDevices(worker: WorkerRecord): void {
 export function setActions(state: EngineState, turn: Turn, worker: WorkerRecord, actions: ReadonlySet<string>): void {
   forgetActions(state, worker);
   worker.actions = actions;
-  for (const action of actions) {
-    const key = nameKey(worker.namespace, action);
-    state.workersListing.set(key, (state.workersListing.get(key) ?? 0) + 1);
-  }
+  listActions(state, worker);
   capacityChanged(state, turn, worker);
+}
+
+/** Puts the worker's actions into the indexes; nothing of it may be there. */
+export function listActions(state: EngineState, worker: WorkerRecord): void {
+  worker.actionKeys = [...worker.actions].map((action) => nameKey(worker.namespace, action));
+  for (const key of worker.actionKeys) state.workersListing.set(key, (state.workersListing.get(key) ?? 0) + 1);
 }
 
 /** Takes the worker out of every index of its actions. */
 export function forgetActions(state: EngineState, worker: WorkerRecord): void {
-  for (const action of worker.actions) {
-    const key = nameKey(worker.namespace, action);
-    if (worker.open) removeFrom(state.openWorkers, key, worker);
+  if (worker.open) removeOpen(state, worker);
+  for (const key of worker.actionKeys) {
     const listing = (state.workersListing.get(key) ?? 0) - 1;
     if (listing > 0) state.workersListing.set(key, listing);
     else state.workersListing.delete(key);
   }
+  worker.actionKeys = [];
   worker.open = false;
 }
 
@@ -59,17 +81,4 @@ function notReadyReason(worker: WorkerRecord): string | null {
   if (worker.connection === null) return 'DISCONNECTED';
   if (worker.backPressured) return 'BACK_PRESSURE';
   return worker.acceptMissed ? 'ACCEPT_MISSED' : null;
-}
-
-export function addTo<T>(index: Map<string, Set<T>>, key: string, item: T): void {
-  const set = index.get(key);
-  if (set) set.add(item);
-  else index.set(key, new Set([item]));
-}
-
-export function removeFrom<T>(index: Map<string, Set<T>>, key: string, item: T): void {
-  const set = index.get(key);
-  if (!set) return;
-  set.delete(item);
-  if (set.size === 0) index.delete(key);
 }

@@ -1,9 +1,9 @@
 /** Runs that wait for other runs: told once those have ended. */
 import { type Refusal, refuse } from '../domain/refusal.ts';
 import { type RunState, runEnded } from '../domain/run.ts';
-import { addTo, removeFrom } from './capacity.ts';
 import { arrive, settleEquals } from './equal.ts';
 import { stopAwaiting } from './equal_records.ts';
+import { addTo, removeFrom } from './index_of_sets.ts';
 import type { EngineState, RunRecord } from './state.ts';
 import { causedBy, liveSteps, skipStep } from './steps.ts';
 import { stepChanged, type Turn } from './turn.ts';

@@ -28,12 +28,15 @@ const WAITS: ReadonlySet<Due['kind']> = new Set(['backoff', 'reoffer', 'accept_m
  * least the grace away, as after a restart.
  */
 export function postponeDeadlines(state: EngineState, turn: Turn): null {
-  const earliestMs = turn.nowMs + state.times.reconnectGraceMs;
+  postponeTo(state, turn.nowMs + state.times.reconnectGraceMs);
+  return null;
+}
+
+export function postponeTo(state: EngineState, earliestMs: number): void {
   state.timers.postpone(earliestMs, (due) => {
     if (due.kind === 'schedule') due.step.scheduleDeadlineMs = Math.max(due.step.scheduleDeadlineMs ?? 0, earliestMs);
     return !WAITS.has(due.kind);
   });
-  return null;
 }
 
 function fire(state: EngineState, turn: Turn, due: Due): void {

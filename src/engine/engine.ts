@@ -140,6 +140,11 @@ export const NO_ROWS: LiveRows = {
 export function createEngine(options: EngineOptions = {}): Engine {
   const state = createState(options.limits ?? DEFAULT_LIMITS, options.times ?? DEFAULT_TIMES, options.nowMs ?? 0);
   restore(state, options.rows ?? NO_ROWS, options.nowMs ?? 0);
+  return engineOf(state);
+}
+
+/** Of a state that was restored. */
+export function engineOf(state: EngineState): Engine {
   return {
     state,
     nextDueMs: () => state.timers.nextMs(),

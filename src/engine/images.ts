@@ -70,10 +70,13 @@ const NO_STEP: RunColumns = {
 
 type RunColumns = Omit<{ [K in keyof StepColumns]: null }, 'end_ms' | 'cancel_reason' | 'failure'>;
 
+/**
+ * Rows are put together with Object.assign: a literal that spreads one object and adds a dozen keys costs a hundred
+ * times as much.
+ */
 export function runUpdateRow(run: RunRecord, outputJson: string | null): RunUpdateRow {
-  const shared = hasStepRows(run) ? NO_STEP : stepColumns(run.steps[0] as StepRecord, outputJson);
-  return {
-    ...shared,
+  const shared = hasStepRows(run) ? { ...NO_STEP } : stepColumns(run.steps[0] as StepRecord, outputJson);
+  return Object.assign(shared, {
     run_id: run.runId,
     revision: run.revision,
     priority: run.priority,
@@ -88,7 +91,7 @@ export function runUpdateRow(run: RunRecord, outputJson: string | null): RunUpda
     kept_pin_worker_id: run.keptPin?.workerId ?? null,
     executed_by_run_id: run.executedBy,
     step_backs: run.stepBacks,
-  };
+  });
 }
 
 export function runInsertRow(run: RunRecord, inputJson: string, outputJson: string | null): RunInsertRow {
@@ -99,8 +102,7 @@ export function runInsertRow(run: RunRecord, inputJson: string, outputJson: stri
     scheduleTimeoutMs: run.scheduleTimeoutMs,
     executionTimeoutMs: run.executionTimeoutMs,
   };
-  return {
-    ...runUpdateRow(run, outputJson),
+  return Object.assign(runUpdateRow(run, outputJson), {
     namespace: run.namespace.name,
     workflow: run.workflow?.name ?? null,
     workflow_version: run.workflow?.version ?? null,
@@ -118,7 +120,7 @@ export function runInsertRow(run: RunRecord, inputJson: string, outputJson: stri
     request_digest: run.requestId === '' ? null : run.requestDigest,
     content_hash: run.equal?.contentHash ?? null,
     create_ms: run.createMs,
-  };
+  });
 }
 
 function stepColumns(step: StepRecord, outputJson: string | null): StepColumns {
@@ -154,18 +156,15 @@ function stepColumns(step: StepRecord, outputJson: string | null): StepColumns {
 }
 
 export function stepUpdateRow(step: StepRecord, outputJson: string | null): StepUpdateRow {
-  return {
-    ...stepColumns(step, outputJson),
-    run_id: step.run.runId,
-    name: step.definition.name,
-    generation: step.generation,
-    end_sequence: step.endSequence,
-  };
+  const { run, definition, generation, endSequence } = step;
+  const own = { run_id: run.runId, name: definition.name, generation, end_sequence: endSequence };
+  return Object.assign(stepColumns(step, outputJson), own);
 }
 
 export function stepInsertRow(step: StepRecord, outputJson: string | null): StepInsertRow {
   const { stepId, index, definition } = step;
-  return { ...stepUpdateRow(step, outputJson), step_id: stepId, place: index, action: definition.action };
+  const own = { step_id: stepId, place: index, action: definition.action };
+  return Object.assign(stepUpdateRow(step, outputJson), own);
 }
 
 export function stepOutputRow({ step, generation, outputJson }: StepOutput): StepOutputRow {

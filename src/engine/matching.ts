@@ -7,9 +7,10 @@ import { hasDevice, suits } from '../domain/feasibility.ts';
 import { comparePlaces } from '../domain/priority.ts';
 import { compareRanks, type Rank, rankOf } from '../domain/rank.ts';
 import { assign } from './assignments.ts';
+import type { DemandIndex } from './demand_index.ts';
 import { holdWithoutPlace, offerHeld, releaseHeld } from './held.ts';
 import type { DemandRecord, EngineState, NamespaceRecord, StepRecord, WorkerRecord } from './state.ts';
-import { nameKey, pinnedKey } from './state.ts';
+import { pinnedKey } from './state.ts';
 import type { Turn } from './turn.ts';
 import { isExcluded } from './waiting.ts';
 
@@ -81,13 +82,14 @@ function candidateFor(state: EngineState, turn: Turn, step: StepRecord): Candida
 }
 
 /** Open workers that meet the demand. */
-function fittingWorkers(state: EngineState, { spec, actionKey, namespace }: DemandRecord): WorkerRecord[] {
+function fittingWorkers(state: EngineState, demand: DemandRecord): WorkerRecord[] {
+  const { spec, actionKey, namespace } = demand;
   if (spec.pin?.hard) {
     const pinned = state.workers.get(spec.pin.workerId);
     return pinned?.open && mayTake(pinned, spec, namespace) ? [pinned] : [];
   }
   const fitting: WorkerRecord[] = [];
-  for (const worker of state.openWorkers.get(actionKey) ?? []) {
+  for (const worker of state.openWorkers.get(actionKey)?.near(demand) ?? []) {
     if (mayTake(worker, spec, namespace)) fitting.push(worker);
   }
   return fitting;
@@ -149,27 +151,30 @@ function earliestFor(
   before: StepRecord | null,
 ): StepRecord | null {
   let earliest = before;
-  for (const action of worker.actions) {
-    const actionKey = nameKey(worker.namespace, action);
-    earliest = earliestAmong(state.demandsByLookup.get(actionKey), turn, worker, earliest);
-    earliest = earliestAmong(state.demandsByLookup.get(pinnedKey(actionKey, worker.workerId)), turn, worker, earliest);
+  const isPinned = state.pinnedRuns.has(worker.workerId);
+  for (const key of worker.actionKeys) {
+    earliest = earliestAmong(state.demandsByLookup.get(key), turn, worker, earliest);
+    if (!isPinned) continue;
+    earliest = earliestAmong(state.demandsByLookup.get(pinnedKey(key, worker.workerId)), turn, worker, earliest);
   }
   return earliest;
 }
 
 function earliestAmong(
-  demands: ReadonlySet<DemandRecord> | undefined,
+  index: DemandIndex | undefined,
   turn: Turn,
   worker: WorkerRecord,
   before: StepRecord | null,
 ): StepRecord | null {
   let earliest = before;
-  for (const demand of demands ?? []) {
-    const head = demand.queue.first();
-    // Comparing places is far cheaper than asking whether the worker fits, so it goes first.
-    if (head === undefined || (earliest !== null && comparePlaces(earliest, head) <= 0)) continue;
-    if (!mayTake(worker, demand.spec, demand.namespace)) continue;
-    earliest = firstOffered(demand, worker, turn.nowMs, earliest);
+  for (const demands of index?.nearTo(worker) ?? []) {
+    for (const demand of demands) {
+      const head = demand.queue.first();
+      // Comparing places is far cheaper than asking whether the worker fits, so it goes first.
+      if (head === undefined || (earliest !== null && comparePlaces(earliest, head) <= 0)) continue;
+      if (!mayTake(worker, demand.spec, demand.namespace)) continue;
+      earliest = firstOffered(demand, worker, turn.nowMs, earliest);
+    }
   }
   return earliest;
 }

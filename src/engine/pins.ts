@@ -4,7 +4,7 @@ import type { Limits } from '../domain/limits.ts';
 import { type Refusal, refuseLimit } from '../domain/refusal.ts';
 import type { Pin } from '../domain/sticky.ts';
 import type { TagSet } from '../domain/tags.ts';
-import { addTo, removeFrom } from './capacity.ts';
+import { addTo, removeFrom } from './index_of_sets.ts';
 import {
   type AssignmentRecord,
   createDemand,

@@ -6,9 +6,10 @@ import type { RunState } from '../domain/run.ts';
 import { type StepState, stepEnded } from '../domain/step.ts';
 import type { Sticky } from '../domain/sticky.ts';
 import type { MatchMode } from '../domain/tags.ts';
-import { countDevices } from './capacity.ts';
+import { countDevices, listActions } from './capacity.ts';
 import { restoreLive } from './concurrency.ts';
 import { waitFor } from './dependencies.ts';
+import { postponeTo } from './due.ts';
 import { executionTimeoutOf } from './effects.ts';
 import { equalKeyOf, restoreEqual, restoreSuccess } from './equal_records.ts';
 import { armExecution } from './facts.ts';
@@ -42,12 +43,13 @@ import {
   type WorkflowRecord,
 } from './state.ts';
 import { armSchedule } from './steps.ts';
+import { createTexts, type Texts } from './texts.ts';
 import { NO_TIMER } from './timers.ts';
 import { countLiveRun, countRestored, runTotalsOf, stepTotalsOf } from './totals.ts';
 import { hasStepRows } from './turn.ts';
 import { putInQueue } from './waiting.ts';
 import { freshWorkerState, indexWorker } from './workers.ts';
-import { completedStep, workflowOf } from './workflows.ts';
+import { workflowOf } from './workflows.ts';
 
 /** Everything the engine needs to go on: all workers and namespaces, and the runs that have not ended. */
 export interface LiveRows {
@@ -67,6 +69,19 @@ export interface LiveRows {
 }
 
 export function restore(state: EngineState, rows: LiveRows, nowMs: number): void {
+  const restoration = beginRestoration(state, rows);
+  restoration.addRuns(rows.runs, nowMs);
+  restoration.finish(nowMs);
+}
+
+/** The runs come page by page, in any order: no more rows of them than a page are then in memory. */
+export interface Restoration {
+  addRuns(rows: readonly LiveRunRow[], nowMs: number): void;
+  /** To be called once, with the time from which everybody's grace counts. */
+  finish(nowMs: number): void;
+}
+
+export function beginRestoration(state: EngineState, rows: Omit<LiveRows, 'runs'>): Restoration {
   for (const row of rows.namespaces) state.namespaces.set(row.name, namespaceOf(row));
   if (!state.namespaces.has(NAMESPACE_DEFAULT))
     state.namespaces.set(NAMESPACE_DEFAULT, newNamespace(state, NAMESPACE_DEFAULT));
@@ -78,7 +93,21 @@ export function restore(state: EngineState, rows: LiveRows, nowMs: number): void
     if (known) known.push(row);
     else steps.set(row.run_id, [row]);
   }
-  for (const row of rows.runs) restoreRun(state, row, steps.get(row.run_id) ?? [], workflowOfRun(versions, row), nowMs);
+  const texts = createTexts();
+  return {
+    addRuns(runs, nowMs) {
+      for (const row of runs) {
+        restoreRun(state, row, steps.get(row.run_id) ?? NO_STEPS, workflowOfRun(versions, row), nowMs, texts);
+        steps.delete(row.run_id);
+      }
+    },
+    finish: (nowMs) => finishRestoration(state, rows, nowMs),
+  };
+}
+
+const NO_STEPS: readonly LiveStepRow[] = [];
+
+function finishRestoration(state: EngineState, rows: Omit<LiveRows, 'runs'>, nowMs: number): void {
   restoreTotals(state, rows);
   numberAssignments(state);
   restoreDependencies(state);
@@ -95,9 +124,11 @@ export function restore(state: EngineState, rows: LiveRows, nowMs: number): void
     countDevices(worker);
     if (worker.sessionHash !== null || worker.assignments.size > 0) startGrace(state, nowMs, worker);
   }
+  // The first pages were read a while ago.
+  postponeTo(state, nowMs + state.times.reconnectGraceMs);
 }
 
-function restoreWorkflows(state: EngineState, rows: LiveRows): ReadonlyMap<string, WorkflowRecord> {
+function restoreWorkflows(state: EngineState, rows: Omit<LiveRows, 'runs'>): ReadonlyMap<string, WorkflowRecord> {
   const versions = new Map<string, WorkflowRecord>();
   for (const row of rows.workflows) versions.set(versionKey(row), workflowOf(state, row));
   for (const { namespace, name, latest_version: version, last_number: lastNumber } of rows.workflowNames) {
@@ -109,7 +140,7 @@ function restoreWorkflows(state: EngineState, rows: LiveRows): ReadonlyMap<strin
 }
 
 /** Counts of what has ended; live runs and steps count themselves. */
-function restoreTotals(state: EngineState, rows: LiveRows): void {
+function restoreTotals(state: EngineState, rows: Omit<LiveRows, 'runs'>): void {
   for (const { namespace, workflow, action, succeeded, failed } of rows.stepTotals)
     Object.assign(stepTotalsOf(state, namespace, workflow, action), { succeeded, failed });
   for (const { namespace, workflow, ended } of rows.runTotals) runTotalsOf(state, namespace, workflow).ended = ended;
@@ -179,10 +210,7 @@ function restoreWorker(state: EngineState, row: WorkerRow): void {
     lastSeenMs: row.last_seen_ms,
   };
   indexWorker(state, worker);
-  for (const action of worker.actions) {
-    const key = nameKey(worker.namespace, action);
-    state.workersListing.set(key, (state.workersListing.get(key) ?? 0) + 1);
-  }
+  listActions(state, worker);
   state.workerNumber = Math.max(state.workerNumber, worker.workerNumber);
 }
 
@@ -193,22 +221,23 @@ export function restoreRun(
   stepRows: readonly LiveStepRow[],
   workflow: WorkflowRecord | null,
   nowMs: number,
+  texts = createTexts(),
 ): RunRecord {
   const namespace = state.namespaces.get(row.namespace);
   if (namespace === undefined)
     throw new Error(`run ${row.run_id} is of namespace "${row.namespace}", which is not stored`);
-  const definition = JSON.parse(row.definition) as RunDefinition;
-  const run = runOf(namespace, row, definition, workflow);
-  const definitions = workflow?.steps ?? (definition.step === null ? [] : [completedStep(definition.step)]);
-  const ids = new Map(stepRows.map((step) => [step.name, step.step_id]));
-  addSteps(state, run, definitions, (name) => ids.get(name) ?? '');
+  const definition = texts.definition(row.definition);
+  const run = runOf(namespace, row, definition, workflow, texts);
+  const definitions = workflow?.steps ?? (definition.step === null ? [] : [definition.step]);
   const rows = new Map(stepRows.map((step) => [step.name, step]));
-  for (const step of run.steps) restoreStep(step, hasStepRows(run) ? rowOf(rows, step) : ownStep(row));
+  addSteps(state, run, definitions, (name) => rows.get(name)?.step_id ?? '');
+  const own = hasStepRows(run) ? null : ownStep(row);
+  for (const step of run.steps) restoreStep(step, own ?? rowOf(rows, step), texts);
   for (const [name, stepRow] of rows) restoreGeneration(run, name, stepRow);
   countOpenNeeds(run);
   indexRun(state, run);
   // The pins are known now, and the demands rest on them.
-  for (const step of run.steps) resumeStep(state, step, hasStepRows(run) ? rowOf(rows, step) : ownStep(row), nowMs);
+  for (const step of run.steps) resumeStep(state, step, own ?? rowOf(rows, step), nowMs);
   return run;
 }
 
@@ -217,6 +246,7 @@ function runOf(
   row: LiveRunRow,
   definition: RunDefinition,
   workflow: WorkflowRecord | null,
+  texts: Texts,
 ): RunRecord {
   const kept = row.kept_pin_worker_id;
   return {
@@ -224,13 +254,13 @@ function runOf(
     namespace,
     workflow,
     number: row.number ?? 0,
-    sticky: row.sticky as Sticky,
+    sticky: texts.shared(row.sticky) as Sticky,
     concurrency: row.concurrency === null ? null : JSON.parse(row.concurrency),
     dependsOn: row.depends_on === null ? [] : JSON.parse(row.depends_on),
     scheduleTimeoutMs: definition.scheduleTimeoutMs ?? null,
     executionTimeoutMs: definition.executionTimeoutMs ?? null,
     steps: [],
-    runsOn: JSON.parse(row.runs_on),
+    runsOn: texts.parsed(row.runs_on) as RunRecord['runsOn'],
     desired: definition.desired,
     pinnedWorkerId: row.pinned_worker_id,
     keptPin: kept === null ? null : { workerId: kept, sequence: 0 },
@@ -243,12 +273,12 @@ function runOf(
     stepBacks: row.step_backs ?? 0,
     edited: false,
     failure: row.end_ms === null || row.failure === null ? null : JSON.parse(row.failure),
-    metadata: JSON.parse(row.metadata),
+    metadata: texts.parsed(row.metadata) as RunRecord['metadata'],
     requestId: row.request_id ?? '',
     requestDigest: row.request_digest ?? '',
     createMs: row.create_ms,
     priority: row.priority as Priority,
-    state: row.state as RunState,
+    state: texts.shared(row.state) as RunState,
     revision: row.revision,
     startMs: row.start_ms,
     endMs: row.end_ms,
@@ -267,9 +297,26 @@ function rowOf(rows: ReadonlyMap<string, LiveStepRow>, step: StepRecord): Stored
 
 /** The run's row as its single step's. */
 function ownStep(row: LiveRunRow): StoredStep {
+  // Field by field: spreading a row costs more than all else that is done for a run.
   return {
-    ...row,
     step_state: row.step_state ?? 'PENDING',
+    blocked_on: row.blocked_on,
+    invalid_input: row.invalid_input,
+    assignment_id: row.assignment_id,
+    assignment_number: row.assignment_number,
+    worker_id: row.worker_id,
+    worker_name: row.worker_name,
+    device: row.device,
+    labels_revision: row.labels_revision,
+    assign_ms: row.assign_ms,
+    accept_ms: row.accept_ms,
+    ready_ms: row.ready_ms,
+    schedule_deadline_ms: row.schedule_deadline_ms,
+    end_ms: row.end_ms,
+    cancel_reason: row.cancel_reason,
+    progress: row.progress,
+    failure: row.failure,
+    output_bytes: row.output_bytes,
     ready_sequence: row.ready_sequence ?? 0,
     failures: row.failures ?? 0,
     losses: row.losses ?? 0,
@@ -310,9 +357,10 @@ function successOf(run: RunRecord, row: LiveStepRow): AttemptRow | null {
   };
 }
 
-function restoreStep(step: StepRecord, row: StoredStep): void {
-  countRestored(step, row.step_state as StepState);
-  step.state = row.step_state as StepState;
+function restoreStep(step: StepRecord, row: StoredStep, texts: Texts): void {
+  const stepState = texts.shared(row.step_state) as StepState;
+  countRestored(step, stepState);
+  step.state = stepState;
   step.blockedOn = (row.blocked_on ?? (step.state === 'BLOCKED' ? 'BACKING_OFF' : null)) as BlockedOn | null;
   step.outputBytes = row.output_bytes;
   step.readySequence = row.ready_sequence;

@@ -170,14 +170,15 @@ export function addSteps(
   definitions: readonly StepDefinition[],
   newId: (name: string) => string,
 ): void {
-  for (const [index, definition] of definitions.entries()) {
+  // Not pushed one by one: a list that grows makes room for sixteen more.
+  run.steps = definitions.map((definition, index) => {
     const stepId = definitions.length === 1 ? run.runId : newId(definition.name);
     const { namespace, workflow } = run;
     const totals = stepTotalsOf(state, namespace.name, workflow?.name ?? '', definition.action);
     const step = newStep(run, stepId, index, definition, demandOf(state, run, definition), totals);
     countNewStep(step);
-    run.steps.push(step);
-  }
+    return step;
+  });
 }
 
 /** To be called when the run's steps are there. */

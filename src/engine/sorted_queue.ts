@@ -17,84 +17,115 @@ export interface SortedQueue<T extends QueuePlace> {
   [Symbol.iterator](): Iterator<T>;
 }
 
-// Leading holes are given back to the allocator once they are this many and most of the array.
-const HOLES_MAX = 64;
-
 export function createSortedQueue<T extends QueuePlace>(): SortedQueue<T> {
-  // Items are items[head …]. Taking from the front only moves `head`, so it costs no copying.
-  let items: (T | undefined)[] = [];
-  let head = 0;
+  return new ChunkedQueue<T>();
+}
 
-  const at = (index: number) => items[index] as T;
+/** A change moves the items behind it in its chunk, so a chunk is short; and chunks are few, so they are long enough. */
+const CHUNK_ITEMS_MAX = 512;
 
-  /** First index whose item does not go before `place`. */
-  function lowerBound(place: QueuePlace): number {
-    let low = head;
-    let high = items.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (comparePlaces(at(middle), place) < 0) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+interface Spot {
+  /** Index of the chunk; that of the last one when the place is behind everything. */
+  readonly chunk: number;
+  readonly index: number;
+}
+
+/** A class, so that the queues of a hundred thousand different demands share their functions. */
+class ChunkedQueue<T extends QueuePlace> implements SortedQueue<T> {
+  size = 0;
+  /** None is empty; each goes before the next. */
+  private readonly chunks: T[][] = [];
+
+  first(): T | undefined {
+    return this.chunks[0]?.[0];
   }
 
-  function dropHoles(): void {
-    if (head === items.length) {
-      items = [];
-      head = 0;
-    } else if (head > HOLES_MAX && head * 2 > items.length) {
-      items = items.slice(head);
-      head = 0;
-    }
+  add(item: T): void {
+    this.size += 1;
+    const tail = this.chunks.at(-1);
+    if (tail === undefined || comparePlaces(tail.at(-1) as T, item) < 0) this.append(tail, item);
+    else this.insert(item);
   }
 
-  return {
-    get size() {
-      return items.length - head;
-    },
-    first: () => items[head],
-    add(item) {
-      const last = items.length > head ? at(items.length - 1) : undefined;
-      if (last === undefined || comparePlaces(last, item) < 0) {
-        items.push(item);
-        return;
-      }
-      const index = lowerBound(item);
-      // Near the front it is the few before it that move, into the room that earlier takes left.
-      if (head > 0 && index - head < items.length - index) {
-        items.copyWithin(head - 1, head, index);
-        head -= 1;
-        items[index - 1] = item;
-      } else {
-        items.splice(index, 0, item);
-      }
-    },
-    remove(item) {
-      const index = lowerBound(item);
-      if (items[index] !== item) return false;
-      if (index - head < items.length - 1 - index) {
-        items.copyWithin(head + 1, head, index);
-        items[head] = undefined;
-        head += 1;
-      } else {
-        items.splice(index, 1);
-      }
-      dropHoles();
-      return true;
-    },
-    after(place, limit) {
-      let index = place === null ? head : lowerBound(place);
+  remove(item: T): boolean {
+    const { chunk: place, index } = this.find(item);
+    const chunk = this.chunks[place];
+    if (chunk === undefined || chunk[index] !== item) return false;
+    if (chunk.length === 1) this.chunks.splice(place, 1);
+    else if (index === 0) chunk.shift();
+    else chunk.splice(index, 1);
+    this.size -= 1;
+    return true;
+  }
+
+  countBefore(place: QueuePlace): number {
+    const spot = this.find(place);
+    let count = spot.index;
+    for (let chunk = 0; chunk < spot.chunk; chunk++) count += this.chunkAt(chunk).length;
+    return count;
+  }
+
+  after(place: QueuePlace | null, limit: number): T[] {
+    const found: T[] = [];
+    for (const item of place === null ? this : this.from(place)) {
+      if (found.length === limit) break;
       // The place itself may still be taken by the item it was read from.
-      if (place !== null && index < items.length && comparePlaces(at(index), place) === 0) index += 1;
-      return items.slice(index, index + limit) as T[];
-    },
-    *from(place) {
-      for (let index = lowerBound(place); index < items.length; index++) yield at(index);
-    },
-    countBefore: (place) => lowerBound(place) - head,
-    *[Symbol.iterator]() {
-      for (let index = head; index < items.length; index++) yield at(index);
-    },
-  };
+      if (place === null || comparePlaces(item, place) !== 0) found.push(item);
+    }
+    return found;
+  }
+
+  from(place: QueuePlace): Iterable<T> {
+    return this.iterate(this.find(place));
+  }
+
+  [Symbol.iterator](): Iterator<T> {
+    return this.iterate({ chunk: 0, index: 0 });
+  }
+
+  private *iterate(spot: Spot): Generator<T> {
+    let { index } = spot;
+    for (let place = spot.chunk; place < this.chunks.length; place++) {
+      const chunk = this.chunkAt(place);
+      for (; index < chunk.length; index++) yield chunk[index] as T;
+      index = 0;
+    }
+  }
+
+  private append(tail: T[] | undefined, item: T): void {
+    if (tail !== undefined && tail.length < CHUNK_ITEMS_MAX) tail.push(item);
+    else this.chunks.push([item]);
+  }
+
+  private insert(item: T): void {
+    const { chunk: place, index } = this.find(item);
+    const chunk = this.chunkAt(place);
+    if (index === 0) chunk.unshift(item);
+    else chunk.splice(index, 0, item);
+    if (chunk.length > CHUNK_ITEMS_MAX) this.chunks.splice(place + 1, 0, chunk.splice(CHUNK_ITEMS_MAX >>> 1));
+  }
+
+  /** Where the first item is that does not go before `place`, or would be. */
+  private find(place: QueuePlace): Spot {
+    const last = Math.max(0, this.chunks.length - 1);
+    const chunk = lowerBound(last, (index) => comparePlaces(this.chunkAt(index).at(-1) as T, place) < 0);
+    const items = this.chunks[chunk] ?? [];
+    return { chunk, index: lowerBound(items.length, (index) => comparePlaces(items[index] as T, place) < 0) };
+  }
+
+  private chunkAt(index: number): T[] {
+    return this.chunks[index] as T[];
+  }
+}
+
+/** The first of 0 … end - 1 for which `isBefore` is false; else `end`. */
+function lowerBound(end: number, isBefore: (index: number) => boolean): number {
+  let low = 0;
+  let high = end;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (isBefore(middle)) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }

@@ -13,6 +13,8 @@ import type { RunState } from '../domain/run.ts';
 import type { StepState } from '../domain/step.ts';
 import type { Sticky } from '../domain/sticky.ts';
 import type { MatchMode, TagSet } from '../domain/tags.ts';
+import type { DemandIndex } from './demand_index.ts';
+import type { OpenWorkers } from './open_workers.ts';
 import type { AttemptRow } from './rows.ts';
 import { createSortedQueue, type SortedQueue } from './sorted_queue.ts';
 import { createTimerHeap, NO_TIMER, type TimerHandle, type TimerHeap } from './timers.ts';
@@ -45,6 +47,8 @@ export interface WorkerRecord extends RankedWorker {
   labels: Labels;
   labelsRevision: number;
   actions: ReadonlySet<string>;
+  /** Of the actions: what they are found by. */
+  actionKeys: readonly string[];
   slots: number;
   devices: DeviceDeclaration | null;
   sdk: SdkInfo | null;
@@ -260,7 +264,7 @@ export interface RunRecord {
   /** For steps that name none; null: the namespace's, or none. */
   readonly scheduleTimeoutMs: number | null;
   readonly executionTimeoutMs: number | null;
-  readonly steps: StepRecord[];
+  steps: readonly StepRecord[];
   runsOn: TagSet;
   readonly desired: Demand['desired'];
   /** Where it is pinned now; tentative while it is not `keptPin`'s worker. */
@@ -369,7 +373,7 @@ export interface EngineState {
   readonly displayNames: Set<string>;
   readonly workersByConnection: Map<number, WorkerRecord>;
   /** Workers that could take something now, by namespace and action. */
-  readonly openWorkers: Map<string, Set<WorkerRecord>>;
+  readonly openWorkers: Map<string, OpenWorkers>;
   /** How many workers list an action, connected or not. */
   readonly workersListing: Map<string, number>;
   readonly runs: Map<string, RunRecord>;
@@ -381,7 +385,7 @@ export interface EngineState {
   readonly endedRuns: Map<string, number>;
   readonly demands: Map<string, DemandRecord>;
   /** By `lookupKey`. */
-  readonly demandsByLookup: Map<string, Set<DemandRecord>>;
+  readonly demandsByLookup: Map<string, DemandIndex>;
   /** By namespace and name. */
   readonly workflows: Map<string, WorkflowName>;
   /** By namespace and key, while any run of the key has not ended. */

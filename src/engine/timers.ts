@@ -1,19 +1,26 @@
 /** Every deadline of the engine in one binary heap. A million armed timers cost memory, and nothing until one is due. */
 
-/** 0 stands for "no timer"; a handle is never used twice while its timer is armed. */
-export type TimerHandle = number;
-export const NO_TIMER: TimerHandle = 0;
+/** An armed timer, for disarming it; null stands for "no timer". */
+export type TimerHandle = ArmedTimer | null;
+export const NO_TIMER: TimerHandle = null;
 
-interface Armed<T> {
-  readonly handle: TimerHandle;
+/** The handle is the timer itself: a map from numbers to timers would take as much memory as they do. */
+export interface ArmedTimer {
+  readonly order: number;
+}
+
+interface Armed<T> extends ArmedTimer {
   atMs: number;
   readonly payload: T;
+  /** In the heap; NOWHERE: it is not armed any more. */
   place: number;
 }
 
+const NOWHERE = -1;
+
 export interface TimerHeap<T> {
   readonly size: number;
-  arm(atMs: number, payload: T): TimerHandle;
+  arm(atMs: number, payload: T): ArmedTimer;
   /** Disarming what is not armed does nothing. */
   disarm(handle: TimerHandle): void;
   /** Time of the earliest timer, or null. */
@@ -26,11 +33,10 @@ export interface TimerHeap<T> {
 
 export function createTimerHeap<T>(): TimerHeap<T> {
   const heap: Armed<T>[] = [];
-  const byHandle = new Map<TimerHandle, Armed<T>>();
-  let lastHandle = NO_TIMER;
+  let lastOrder = 0;
 
   // Timers of the same time fire in the order they were armed: a replay must do the same.
-  const before = (a: Armed<T>, b: Armed<T>) => a.atMs < b.atMs || (a.atMs === b.atMs && a.handle < b.handle);
+  const before = (a: Armed<T>, b: Armed<T>) => a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order);
 
   function put(timer: Armed<T>, place: number): void {
     heap[place] = timer;
@@ -63,18 +69,13 @@ export function createTimerHeap<T>(): TimerHeap<T> {
     put(timer, place);
   }
 
-  function removeAt(place: number): void {
-    const removed = heap[place] as Armed<T>;
-    byHandle.delete(removed.handle);
+  function remove(removed: Armed<T>): void {
+    const { place } = removed;
+    removed.place = NOWHERE;
     const last = heap.pop() as Armed<T>;
     if (last === removed) return;
     if (before(last, removed)) rise(last, place);
     else sink(last, place);
-  }
-
-  function add(timer: Armed<T>): void {
-    byHandle.set(timer.handle, timer);
-    rise(timer, heap.length);
   }
 
   return {
@@ -82,30 +83,31 @@ export function createTimerHeap<T>(): TimerHeap<T> {
       return heap.length;
     },
     arm(atMs, payload) {
-      lastHandle += 1;
-      add({ handle: lastHandle, atMs, payload, place: heap.length });
-      return lastHandle;
+      lastOrder += 1;
+      const timer: Armed<T> = { order: lastOrder, atMs, payload, place: NOWHERE };
+      rise(timer, heap.length);
+      return timer;
     },
     disarm(handle) {
-      const timer = byHandle.get(handle);
-      if (timer) removeAt(timer.place);
+      const timer = handle as Armed<T> | null;
+      if (timer !== null && timer.place !== NOWHERE) remove(timer);
     },
     nextMs: () => heap[0]?.atMs ?? null,
     takeDue(nowMs) {
       const first = heap[0];
       if (first === undefined || first.atMs > nowMs) return null;
-      removeAt(0);
+      remove(first);
       return first.payload;
     },
     postpone(earliestMs, moves) {
       const early: Armed<T>[] = [];
       for (let first = heap[0]; first !== undefined && first.atMs < earliestMs; first = heap[0]) {
         early.push(first);
-        removeAt(0);
+        remove(first);
       }
       for (const timer of early) {
         if (moves(timer.payload)) timer.atMs = earliestMs;
-        add(timer);
+        rise(timer, heap.length);
       }
     },
   };

@@ -1,5 +1,5 @@
 /** Steps that wait for a worker: into their demand's queue and out of it. */
-import { addTo, removeFrom } from './capacity.ts';
+import { DemandIndex } from './demand_index.ts';
 import {
   type DemandRecord,
   type EngineState,
@@ -25,7 +25,7 @@ export function putInQueue(state: EngineState, step: StepRecord): void {
   const demand = state.demands.get(step.demand.key) ?? step.demand;
   if (demand.queue.size === 0) {
     state.demands.set(demand.key, demand);
-    addTo(state.demandsByLookup, demand.lookupKey, demand);
+    indexDemand(state, demand);
   }
   step.demand = demand;
   demand.queue.add(step);
@@ -58,8 +58,17 @@ function waitingOfKey(state: EngineState, { run }: StepRecord) {
 
 function forgetDemand(state: EngineState, demand: DemandRecord): void {
   state.demands.delete(demand.key);
-  removeFrom(state.demandsByLookup, demand.lookupKey, demand);
+  const index = state.demandsByLookup.get(demand.lookupKey);
+  index?.delete(demand);
+  if (index?.size === 0) state.demandsByLookup.delete(demand.lookupKey);
 }
+
+function indexDemand(state: EngineState, demand: DemandRecord): void {
+  const index = state.demandsByLookup.get(demand.lookupKey) ?? new DemandIndex();
+  index.add(demand);
+  state.demandsByLookup.set(demand.lookupKey, index);
+}
+
 /**
  * After `worker` gave the step back, or did not accept it: it is not offered there again until the worker has
  * changed or a pause is over, longer each time.

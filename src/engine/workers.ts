@@ -65,6 +65,7 @@ export function freshWorkerState() {
     backPressured: false,
     acceptMissed: false,
     notReadyReason: 'DISCONNECTED',
+    actionKeys: [],
     changeCount: 0,
     lastAssignSequence: 0,
     lastAssignMs: null,

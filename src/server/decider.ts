@@ -1,10 +1,7 @@
-/** One term as the holder: an engine made from rows, the journal it writes to, and its timers. Ends once, for good. */
-import type { Limits, Times } from '../domain/limits.ts';
 import { type Refusal, refuse } from '../domain/refusal.ts';
 import type { Command, CommandKind, CommandOf, ResultOf } from '../engine/commands.ts';
 import type { Effect } from '../engine/effects.ts';
-import { createEngine, type Engine, type Outcome } from '../engine/engine.ts';
-import type { LiveRows } from '../engine/restore.ts';
+import type { Engine, Outcome } from '../engine/engine.ts';
 import type { Change } from '../engine/turn.ts';
 import type { Clock, Timer } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
@@ -50,10 +47,9 @@ export interface Decider {
 }
 
 export interface DeciderOptions {
-  readonly rows: LiveRows;
+  /** As it was recovered. */
+  readonly engine: Engine;
   readonly commit: Commit;
-  readonly limits: Limits;
-  readonly times: Times;
   readonly clock: Clock;
   readonly ids: IdSource;
   readonly log: Log;
@@ -69,13 +65,7 @@ export interface DeciderOptions {
 }
 
 export function createDecider(options: DeciderOptions): Decider {
-  const { clock, ids, log } = options;
-  const engine = createEngine({
-    limits: options.limits,
-    times: options.times,
-    rows: options.rows,
-    nowMs: clock.nowMs(),
-  });
+  const { engine, clock, ids, log } = options;
   const journal = createJournal({
     commit: options.commit,
     clock,

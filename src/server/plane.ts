@@ -18,12 +18,12 @@ import type { Commit } from '../store/journal.ts';
 import { createLogWriter, type LogWriter } from '../store/logs.ts';
 import { type Ending, findEnding } from '../store/queries/find_ending.ts';
 import type { KnownRequest } from '../store/queries/find_requests.ts';
-import { readLiveRows } from '../store/recovery.ts';
 import { errorFacts, isTransient } from '../store/transient.ts';
 import { createDecider, type Decider } from './decider.ts';
 import { createStepInputs, type StepInputs } from './inputs.ts';
 import { type Meters, NO_METERS } from './meters.ts';
 import { createPayloadCache, type PayloadCache } from './payloads.ts';
+import { recoverEngine } from './recover.ts';
 import { createRequestBook, type RequestBook } from './requests.ts';
 import { type Retention, startRetention } from './retention.ts';
 import { createWatchHub, type WatchHub } from './watch/hub.ts';
@@ -142,13 +142,12 @@ export async function startPlane(options: PlaneOptions): Promise<Plane> {
       otherHolder = null;
     });
     try {
-      const rows = await readLiveRows(holder.sql);
-      log.info({ epoch: holder.epoch, runs: rows.runs.length, workers: rows.workers.length }, 'recovered');
+      const engine = await recoverEngine(holder.sql, { limits, times, clock });
+      const { runs, workers } = engine.state;
+      log.info({ epoch: holder.epoch, runs: runs.size, workers: workers.size }, 'recovered');
       const decider = createDecider({
-        rows,
+        engine,
         commit: metered(holder),
-        limits,
-        times,
         clock,
         ids,
         log,

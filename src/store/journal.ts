@@ -25,7 +25,7 @@ export const STALLED_MS = 2_000;
 const FRESH_MS = 250;
 
 /** Renewals within the time of a lease: some may be late, and an idle plane still costs less than a statement a second. */
-const RENEWALS_PER_LEASE = 4;
+const RENEWALS_PER_LEASE = 3;
 
 /** Effects leave only while the lease has this much left: they take a moment, and clocks go at different paces. */
 const LEASE_MARGIN_MS = 1_000;

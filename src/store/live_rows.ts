@@ -24,7 +24,7 @@ function stepColumns(sql: Sql, of = sql``) {
     coalesce(${of}assigned_once, ${of}started OR ${of}assignment_id IS NOT NULL) AS assigned_once,
     ${of}assignment_id, ${of}assignment_number, ${of}worker_id, ${of}worker_name, ${of}device,
     ${of}labels_revision::float8 AS labels_revision, ${ms(sql, 'assign', of)}, ${ms(sql, 'accept', of)},
-    ${ms(sql, 'ready', of)}, extract(epoch FROM ${of}schedule_deadline)::float8 * 1000 AS schedule_deadline_ms,
+    ${ms(sql, 'ready', of)}, date_part('epoch', ${of}schedule_deadline) * 1000 AS schedule_deadline_ms,
     ${ms(sql, 'end', of)}, ${of}cancel_reason, ${of}progress, ${of}failure,
     coalesce(octet_length(${of}output), 0) AS output_bytes`;
 }
@@ -36,5 +36,5 @@ export function workflowColumns(sql: Sql) {
 
 /** `<name>_time` as milliseconds since the epoch, `<name>_ms`. */
 export function ms(sql: Sql, name: string, of = sql``) {
-  return sql`extract(epoch FROM ${of}${sql(`${name}_time`)})::float8 * 1000 AS ${sql(`${name}_ms`)}`;
+  return sql`date_part('epoch', ${of}${sql(`${name}_time`)}) * 1000 AS ${sql(`${name}_ms`)}`;
 }

@@ -18,11 +18,17 @@ import { liveRunColumns, liveStepColumns, ms, workflowColumns } from './live_row
 // Enough to keep the connection busy, little enough to keep memory flat with a million rows.
 const ROWS_PER_FETCH = 5_000;
 
-/**
- * Everything the engine needs: the runs that have not ended and their steps (without their payloads), the workflows
- * they are of and the newest of every name, all workers and namespaces.
- */
+/** All of it in one piece. */
 export async function readLiveRows(sql: Sql): Promise<LiveRows> {
+  const rows = await readRowsBesideRuns(sql);
+  return { ...rows, runs: await collect(readLiveRunPages(sql)) };
+}
+
+/**
+ * Everything the engine needs besides the runs: their steps (without their payloads), the workflows they are of and the
+ * newest of every name, all workers and namespaces.
+ */
+export async function readRowsBesideRuns(sql: Sql): Promise<Omit<LiveRows, 'runs'>> {
   const namespaces = await sql<NamespaceRow[]>`
     SELECT name, match_mode, retention_ms::float8 AS retention_ms, schedule_timeout_ms::float8 AS schedule_timeout_ms
     FROM namespaces ORDER BY name`;
@@ -41,9 +47,8 @@ export async function readLiveRows(sql: Sql): Promise<LiveRows> {
   const leaderboard = await sql<LeaderboardRow[]>`
     SELECT namespace, nickname, completed_count::float8 AS completed_count FROM leaderboard`;
   const results = await readResultsInUse(sql);
-  const runs = await readLiveRuns(sql);
   const steps = await readLiveSteps(sql);
-  return { namespaces, workers, workflowNames, workflows, stepTotals, runTotals, leaderboard, results, runs, steps };
+  return { namespaces, workers, workflowNames, workflows, stepTotals, runTotals, leaderboard, results, steps };
 }
 
 async function readWorkflowsInUse(sql: Sql): Promise<WorkflowRow[]> {
@@ -63,11 +68,17 @@ async function readResultsInUse(sql: Sql): Promise<ResultRow[]> {
       SELECT namespace, content_hash FROM runs WHERE end_time IS NULL AND content_hash IS NOT NULL)`;
 }
 
-/** In the order of the queue. */
-async function readLiveRuns(sql: Sql): Promise<LiveRunRow[]> {
-  const cursor = sql<LiveRunRow[]>`
-    SELECT ${liveRunColumns(sql)} FROM runs WHERE end_time IS NULL ORDER BY ready_sequence, run_id`;
-  return collect(cursor.cursor(ROWS_PER_FETCH));
+/** The runs that have not ended, as they come: a million rows take longer to sort than to read. */
+export async function* readLiveRunPages(sql: Sql): AsyncIterable<LiveRunRow[]> {
+  const cursor = sql<LiveRunRow[]>`SELECT ${liveRunColumns(sql)} FROM runs WHERE end_time IS NULL`;
+  const pages = cursor.cursor(ROWS_PER_FETCH)[Symbol.asyncIterator]();
+  // The next one is asked for before this one is looked at.
+  let next = pages.next();
+  for (let page = await next; !page.done; page = await next) {
+    next = pages.next();
+    next.catch(() => {});
+    yield page.value;
+  }
 }
 
 /** A run's together, in the order of definition; those that have ended too, since others take their outputs. */

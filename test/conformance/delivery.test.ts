@@ -5,7 +5,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { CancelMode } from '../../gen/yardmaster/v1/admin_service_pb.ts';
 import { RunState } from '../../gen/yardmaster/v1/run_pb.ts';
 import { WorkerState } from '../../gen/yardmaster/v1/worker_pb.ts';
-import { EvictionReason, ResumeSchema } from '../../gen/yardmaster/v1/worker_service_pb.ts';
+import { EvictionReason, GoodbyeSchema, ResumeSchema } from '../../gen/yardmaster/v1/worker_service_pb.ts';
 import { createWorker, type Worker, type WorkerEvent, type WorkerOptions } from '../../src/worker/index.ts';
 import { type StepInit, unique, until, useYard } from '../support/conformance.ts';
 import { failureOf } from '../support/conformance_calls.ts';
@@ -161,6 +161,44 @@ describe('D3 the stream is cut, and back within the grace', () => {
     expect(logs.lines.map(({ number, line }) => [number, line?.text])).toEqual(
       lines(1, 9).map(({ text }, index) => [BigInt(index + 1), text]),
     );
+  });
+
+  it('no end is taken before the lines that came before it: they could not come again', async () => {
+    const { worker, runId, offer } = await holding();
+    const sql = yard.database.connect({ max: 1 });
+    let success = 0;
+    await sql.begin(async (held) => {
+      // Lines cannot be written now; everything else can.
+      await held`LOCK TABLE step_logs IN SHARE MODE`;
+      worker.logLines(offer, 1, [{ text: 'a line' }]);
+      success = worker.succeed(offer, 'with its line');
+      // Once it has come, and once it would be committed.
+      await worker.heartbeat();
+      await yard.quiet(worker);
+      expect(await yard.stepState(runId)).toBe('RUNNING');
+      expect(worker.acknowledged).toBeLessThan(success);
+    });
+    await sql.end();
+    await worker.settled(success);
+    expect(worker.unread('refused')).toEqual([]);
+    expect(await yard.stepState(runId)).toBe('SUCCEEDED');
+    expect((await yard.admin.getStepLogs({ runId })).lines.map(({ line }) => line?.text)).toEqual(['a line']);
+  });
+
+  it('a goodbye waits for the result that waits for its lines', async () => {
+    const { worker, runId, offer } = await holding();
+    const sql = yard.database.connect({ max: 1 });
+    await sql.begin(async (held) => {
+      await held`LOCK TABLE step_logs IN SHARE MODE`;
+      worker.logLines(offer, 1, [{ text: 'a line' }]);
+      worker.succeed(offer, 'the last');
+      await worker.heartbeat();
+      worker.send({ case: 'goodbye', value: create(GoodbyeSchema, {}) });
+      await yard.workers.getQueueDepth({ actions: [] });
+    });
+    await sql.end();
+    await worker.ended;
+    expect(await attempts(yard, runId)).toEqual(['1 SUCCEEDED']);
   });
 
   it('what was offered and never accepted, and is not named, goes back free of charge', async () => {

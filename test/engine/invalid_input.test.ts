@@ -9,8 +9,8 @@ const PIPELINE: WorkflowStep[] = [
   { name: 'train', needs: ['clean'] },
 ];
 const REPORTS = 5;
-/** As everything that was due: the grace at least. */
-const PAUSE_AFTER_RESTART_MS = 30_000;
+/** After the fourth report: a second, doubled three times. */
+const PAUSE_AFTER_RESTART_MS = 8_000;
 
 function start(steps: WorkflowStep[]) {
   // Some of what is offered is left alone for a while.

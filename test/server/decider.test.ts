@@ -1,6 +1,5 @@
 import { expect, it } from 'vitest';
-import { DEFAULT_LIMITS, DEFAULT_TIMES } from '../../src/domain/limits.ts';
-import { NO_ROWS } from '../../src/engine/engine.ts';
+import { createEngine } from '../../src/engine/engine.ts';
 import type { Timer } from '../../src/lib/clock.ts';
 import { SILENT_LOG } from '../../src/lib/log.ts';
 import { systemIds } from '../../src/lib/random.ts';
@@ -35,11 +34,9 @@ class CountingClock extends FakeClock {
 it('an outage of the store sets no more and more timers, and none is left after the stop', async () => {
   const clock = new CountingClock();
   const decider = createDecider({
-    rows: NO_ROWS,
+    engine: createEngine(),
     // The store never answers.
     commit: () => new Promise(() => {}),
-    limits: DEFAULT_LIMITS,
-    times: DEFAULT_TIMES,
     clock,
     ids: systemIds(),
     log: SILENT_LOG,

@@ -6,7 +6,7 @@ import { DEFAULT_LIMITS, DEFAULT_TIMES } from '../../src/domain/limits.ts';
 import { type Refusal, refuse } from '../../src/domain/refusal.ts';
 import type { CommandKind, CommandOf, ResultOf } from '../../src/engine/commands.ts';
 import type { Effect, Offer } from '../../src/engine/effects.ts';
-import type { Engine } from '../../src/engine/engine.ts';
+import { createEngine, type Engine } from '../../src/engine/engine.ts';
 import { sleep } from '../../src/lib/clock.ts';
 import type { Log } from '../../src/lib/log.ts';
 import type { IdSource } from '../../src/lib/random.ts';
@@ -66,10 +66,8 @@ export function createSimPlane({ world, process, store, ids, onTerm, isHolder }:
     const rows = store.liveRows();
     world.note(process.name, `decides as epoch ${epoch}: ${rows.runs.length} runs, ${rows.workers.length} workers`);
     const decider = createDecider({
-      rows,
+      engine: createEngine({ rows, nowMs: process.nowMs() }),
       commit: (batch, number) => store.commit(process, epoch, batch, number),
-      limits: DEFAULT_LIMITS,
-      times: DEFAULT_TIMES,
       clock: process,
       ids,
       log,

@@ -47,6 +47,11 @@ export class Yard {
     return this.#running.server.plane;
   }
 
+  /** For what only another of its clients can do. */
+  get database(): TestDatabase {
+    return present(this.#running).database;
+  }
+
   async start({ times, limits }: YardSettings): Promise<void> {
     const database = await createTestDatabase();
     const settings = {

@@ -34,14 +34,15 @@ export async function readDrafts(plane: Plane, namespace: string, asked: readonl
     readVersions(plane, namespace, read),
     readSuccesses(plane, namespace, read),
   ]);
-  return read.map((request, index) => ({
-    ...request,
-    what: chosen(request.what, versions),
-    runId: plane.ids.orderedId(),
-    known: known.get(request.requestId) ?? null,
-    storedDependencies,
-    storedSuccess: successes.get(index) ?? null,
-  }));
+  return read.map((request, index) =>
+    Object.assign(request, {
+      what: chosen(request.what, versions),
+      runId: plane.ids.orderedId(),
+      known: known.get(request.requestId) ?? null,
+      storedDependencies,
+      storedSuccess: successes.get(index) ?? null,
+    }),
+  );
 }
 
 /** Of those that are stored; what is no id at all is none of them. */

@@ -7,6 +7,7 @@ import type { Plane } from '../plane.ts';
 import { checkLineNumbers, readFact, readLines } from './facts.ts';
 import type { Incoming } from './incoming.ts';
 import { createConfirmLate } from './late_facts.ts';
+import type { LinesFirst } from './lines_first.ts';
 import { heartbeatOrder, labelsUpsertedOrder } from './orders.ts';
 import type { Order } from './outgoing.ts';
 import { createPace } from './pace.ts';
@@ -16,6 +17,7 @@ export interface IntakeOptions {
   readonly connection: number;
   /** Of the worker this stream was opened for. */
   readonly workerId: () => string;
+  readonly lines: LinesFirst;
   readonly push: (order: Order) => void;
   readonly settle: (sequence: number) => void;
   readonly refuse: (sequence: number, refusal: Refusal) => void;
@@ -52,14 +54,19 @@ export function createIntake(options: IntakeOptions): Intake {
     }
     const { assignmentId } = message;
     const firstLineNumber = Number(message.firstLineNumber);
+    const stored = options.lines.begin(assignmentId);
     plane.decide({ kind: 'log_step', connection, assignmentId }, (result) => {
       if (isRefusal(result)) {
         options.refuse(sequence, result);
+        stored();
         return;
       }
       const lines = readLines(message, clock.nowMs(), limits);
       // Without a writer nobody decides here any more, and the stream is about to end: the lines come again.
-      plane.logs()?.add({ assignmentId, ...result, firstLineNumber, lines }, () => settle(sequence));
+      plane.logs()?.add({ assignmentId, ...result, firstLineNumber, lines }, () => {
+        settle(sequence);
+        stored();
+      });
     });
   }
 
@@ -67,13 +74,14 @@ export function createIntake(options: IntakeOptions): Intake {
     const command = readFact(connection, message, bytes, limits);
     if (isRefusal(command)) options.refuse(sequence, command);
     else if (command.kind === 'upsert_labels') upserted(sequence, command);
-    else {
-      plane.decide(command, (result) => {
-        if (!isRefusal(result)) settle(sequence);
-        else if ('assignmentId' in command) confirmLate(command, result, (final) => answer(sequence, final));
-        else options.refuse(sequence, result);
+    else if ('assignmentId' in command) {
+      options.lines.after(command.assignmentId, () => {
+        plane.decide(command, (result) => {
+          if (isRefusal(result)) confirmLate(command, result, (final) => answer(sequence, final));
+          else settle(sequence);
+        });
       });
-    }
+    } else plane.decide(command, (result) => answer(sequence, isRefusal(result) ? result : null));
   }
 
   function answer(sequence: number, refusal: Refusal | null): void {

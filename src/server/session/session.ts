@@ -10,6 +10,7 @@ import { breachOf, faultOf, isNumbered } from './grammar.ts';
 import { readHello, writeWelcome } from './hello.ts';
 import type { Incoming } from './incoming.ts';
 import { createIntake } from './intake.ts';
+import { createLinesFirst } from './lines_first.ts';
 import { effectOrder, reconnectOrder, refusedOrder, runStepOrder } from './orders.ts';
 import { createOutgoing, type Transport, UNREAD_MESSAGES_MAX } from './outgoing.ts';
 import { createSettledTracker } from './settled.ts';
@@ -49,10 +50,12 @@ export function createSession({ plane, namespace, transport }: SessionOptions): 
       fail(refuse('RATE_LIMITED', `the stream is not read: more than ${UNREAD_MESSAGES_MAX} messages wait for it`)),
   });
   const connection = plane.attach(onEffect);
+  const lines = createLinesFirst();
   const intake = createIntake({
     plane,
     connection,
     workerId: () => workerId,
+    lines,
     push: outgoing.push,
     settle,
     refuse: refused,
@@ -109,8 +112,18 @@ export function createSession({ plane, namespace, transport }: SessionOptions): 
   function goodbye(): void {
     phase = 'LEAVING';
     silence?.stop();
-    deadline = clock.after(GOODBYE_MS_MAX, end);
-    plane.decide({ kind: 'goodbye', connection }, end);
+    let said = false;
+    const say = () => {
+      if (said) return;
+      said = true;
+      plane.decide({ kind: 'goodbye', connection }, end);
+    };
+    deadline = clock.after(GOODBYE_MS_MAX, () => {
+      say();
+      end();
+    });
+    // A result that still waits for its lines came before it.
+    lines.settled(say);
   }
 
   /** A burst fills the buffer for a moment, and then nothing must be taken back; a worker that does not read stays pressed. */
