@@ -31,6 +31,7 @@ import type {
 } from './rows.ts';
 import { addSteps, indexRun } from './runs.ts';
 import { startGrace } from './sessions.ts';
+import { sharedRunIds } from './shared.ts';
 import {
   type AssignmentRecord,
   type BlockedOn,
@@ -256,7 +257,7 @@ function runOf(
     number: row.number ?? 0,
     sticky: texts.shared(row.sticky) as Sticky,
     concurrency: row.concurrency === null ? null : JSON.parse(row.concurrency),
-    dependsOn: row.depends_on === null ? [] : JSON.parse(row.depends_on),
+    dependsOn: sharedRunIds(row.depends_on === null ? [] : JSON.parse(row.depends_on)),
     scheduleTimeoutMs: definition.scheduleTimeoutMs ?? null,
     executionTimeoutMs: definition.executionTimeoutMs ?? null,
     steps: [],

@@ -7,6 +7,7 @@ import { arrive } from './equal.ts';
 import { awaitEquals, equalKeyOf } from './equal_records.ts';
 import { FIRST_GENERATION } from './generations.ts';
 import { checkRunsOn, demandOf, indexPin } from './pins.ts';
+import { sharedDefinition, sharedDesired, sharedMetadata, sharedRunIds, sharedTags } from './shared.ts';
 import {
   type DemandRecord,
   type EngineState,
@@ -117,12 +118,12 @@ function addRun(state: EngineState, turn: Turn, plan: Plan): RunRecord {
     number: workflow === null ? 0 : nextNumber(state, turn, workflow),
     sticky: draft.sticky ?? workflow?.sticky ?? 'NONE',
     concurrency: draft.concurrency,
-    dependsOn: draft.dependsOn,
+    dependsOn: sharedRunIds(draft.dependsOn),
     scheduleTimeoutMs: draft.scheduleTimeoutMs,
     executionTimeoutMs: draft.executionTimeoutMs,
     steps: [],
-    runsOn: draft.runsOn,
-    desired: draft.desired,
+    runsOn: sharedTags(draft.runsOn),
+    desired: sharedDesired(draft.desired),
     pinnedWorkerId: draft.pinToWorkerId === '' ? null : draft.pinToWorkerId,
     keptPin: draft.pinToWorkerId === '' ? null : { workerId: draft.pinToWorkerId, sequence: 0 },
     openDependencies: 0,
@@ -134,7 +135,7 @@ function addRun(state: EngineState, turn: Turn, plan: Plan): RunRecord {
     stepBacks: 0,
     edited: false,
     failure: null,
-    metadata: draft.metadata,
+    metadata: sharedMetadata(draft.metadata),
     requestId: draft.requestId,
     requestDigest: draft.requestDigest,
     createMs: turn.nowMs,
@@ -145,7 +146,8 @@ function addRun(state: EngineState, turn: Turn, plan: Plan): RunRecord {
     endMs: null,
     cancelReason: null,
   };
-  addSteps(state, run, 'step' in draft.what ? [draft.what.step] : (workflow?.steps ?? []), () => turn.ids.orderedId());
+  const steps = 'step' in draft.what ? [sharedDefinition(draft.what.step)] : (workflow?.steps ?? []);
+  addSteps(state, run, steps, () => turn.ids.orderedId());
   indexRun(state, run);
   countLiveRun(state, run);
   turn.changes.push({ table: 'runs', run, insert: { inputJson: draft.inputJson }, outputJson: null });

@@ -72,7 +72,9 @@ function caseOf(message: unknown, oneof: string): string | undefined {
 function fieldCheck(field: DescField): Check | null {
   const rules = hasOption(field, fieldOption) ? getOption(field, fieldOption) : null;
   if (rules?.ignore === Ignore.ALWAYS) return null;
-  const check = rules?.required ? DOUBT : valueCheck(field, rules);
+  // Not there at all is for the validator to judge too.
+  if (rules?.required) return DOUBT;
+  const check = valueCheck(field, rules);
   if (check === null) return null;
   const { localName, oneof } = field;
   if (oneof === undefined) {

@@ -13,6 +13,7 @@ import type {
   WorkflowNameRow,
   WorkflowRow,
 } from '../engine/rows.ts';
+import { copied } from './copied.ts';
 import { liveRunColumns, liveStepColumns, ms, workflowColumns } from './live_rows.ts';
 
 // Enough to keep the connection busy, little enough to keep memory flat with a million rows.
@@ -69,16 +70,8 @@ async function readResultsInUse(sql: Sql): Promise<ResultRow[]> {
 }
 
 /** The runs that have not ended, as they come: a million rows take longer to sort than to read. */
-export async function* readLiveRunPages(sql: Sql): AsyncIterable<LiveRunRow[]> {
-  const cursor = sql<LiveRunRow[]>`SELECT ${liveRunColumns(sql)} FROM runs WHERE end_time IS NULL`;
-  const pages = cursor.cursor(ROWS_PER_FETCH)[Symbol.asyncIterator]();
-  // The next one is asked for before this one is looked at.
-  let next = pages.next();
-  for (let page = await next; !page.done; page = await next) {
-    next = pages.next();
-    next.catch(() => {});
-    yield page.value;
-  }
+export function readLiveRunPages(sql: Sql): AsyncIterable<LiveRunRow[]> {
+  return copied<LiveRunRow>(sql, () => sql`SELECT ${liveRunColumns(sql)} FROM runs WHERE end_time IS NULL`);
 }
 
 /** A run's together, in the order of definition; those that have ended too, since others take their outputs. */

@@ -3,7 +3,11 @@ import { create, type DescMessage, type MessageInitShape } from '@bufbuild/proto
 import { createValidator } from '@bufbuild/protovalidate';
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { GetRunRequestSchema, ScheduleRunRequestSchema } from '../../gen/yardmaster/v1/admin_service_pb.ts';
+import {
+  GetRunRequestSchema,
+  PutNamespaceRequestSchema,
+  ScheduleRunRequestSchema,
+} from '../../gen/yardmaster/v1/admin_service_pb.ts';
 import { ConnectRequestSchema } from '../../gen/yardmaster/v1/worker_service_pb.ts';
 import { isSurelyValid } from '../../src/server/surely_valid.ts';
 
@@ -116,6 +120,7 @@ it.each<[string, DescMessage, MessageInitShape<DescMessage>]>([
 it.each<[string, DescMessage, MessageInitShape<DescMessage>]>([
   ['an acceptance of nothing', ConnectRequestSchema, acceptance('')],
   ['what has a rule of its own', GetRunRequestSchema, { runId: 'a' } as never],
+  ['the absence of what is required', PutNamespaceRequestSchema, {}],
 ])('leaves %s to the validator', (_, schema, fields) => {
   expect(isSurelyValid(schema, create(schema, fields))).toBe(false);
 });
