@@ -3,7 +3,7 @@ import type { Entered, Journals } from './journals.ts';
 import type { LogRow, Rows, StepRow } from './rows.ts';
 
 /** As far as the check is concerned. */
-export interface Expected {
+interface Expected {
   readonly kind: string;
   readonly requestId: string;
   /** Only a worker of this zone may take it; empty: anybody. */

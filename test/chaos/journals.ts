@@ -7,7 +7,7 @@ export interface Entered {
   readonly stepName: string;
 }
 
-export interface Finished {
+interface Finished {
   readonly worker: string;
   readonly output: string;
   readonly lines: number;

@@ -9,8 +9,8 @@ import type { Chance } from '../simulation/chance.ts';
 import type { StreamProxy } from '../support/stream_proxy.ts';
 import { ZONES } from './workers.ts';
 
-export const KINDS = ['single', 'labelled', 'chain', 'sticky', 'retried', 'talkative'] as const;
-export type Kind = (typeof KINDS)[number];
+const KINDS = ['single', 'labelled', 'chain', 'sticky', 'retried', 'talkative'] as const;
+type Kind = (typeof KINDS)[number];
 
 type RunInit = MessageInitShape<typeof ScheduleRunRequestSchema>;
 type StepInit = MessageInitShape<typeof StepDefinitionSchema>;

@@ -1,7 +1,7 @@
 /** What the database says in the end. */
 import type { Sql } from 'postgres';
 
-export interface RunRow {
+interface RunRow {
   readonly runId: string;
   readonly requestId: string;
   readonly state: string;
@@ -19,7 +19,7 @@ export interface StepRow {
 }
 
 /** An assignment that ended without success. */
-export interface AttemptRow {
+interface AttemptRow {
   readonly assignmentId: string;
   readonly runId: string;
   readonly worker: string;
