@@ -111,6 +111,8 @@ describe('the check of a chaos round', () => {
     expect(findings({ one: refused }).violations).toEqual([
       'the success of a1 was refused, and is one in the database',
     ]);
+    const postponed = { kind: 'refused', about: 'stepSucceeded', assignmentId: 'a1', reason: 'RATE_LIMITED' };
+    expect(findings({ one: [...GOOD.slice(0, 2), postponed, settled('a1')] }).violations).toEqual([]);
   });
 
   it('finds one assignment that was entered twice', () => {

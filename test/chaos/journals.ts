@@ -37,7 +37,9 @@ export async function readJournals(
   return gather(await Promise.all(sources));
 }
 
-type Line = Readonly<Record<'kind' | 'assignmentId' | 'runId' | 'stepName' | 'output' | 'fact' | 'about', string>> & {
+type Line = Readonly<
+  Record<'kind' | 'assignmentId' | 'runId' | 'stepName' | 'output' | 'fact' | 'about' | 'reason', string>
+> & {
   readonly lines: number;
 };
 
@@ -53,7 +55,9 @@ export function gather(sources: readonly JournalSource[]): Journals {
     if (kind === 'began') processes += 1;
     if (kind === 'entered') push(entered, assignmentId, { worker, runId, stepName });
     if (kind === 'settled' && line.fact === 'stepSucceeded') settledSuccesses.add(assignmentId);
-    if (kind === 'refused' && line.about === 'stepSucceeded') refusedSuccesses.add(assignmentId);
+    // RATE_LIMITED is "not yet": the same comes again.
+    const isFinal = line.reason !== 'RATE_LIMITED';
+    if (kind === 'refused' && line.about === 'stepSucceeded' && isFinal) refusedSuccesses.add(assignmentId);
     if (kind === 'finished') push(finished, assignmentId, { worker, output, lines });
   }
 

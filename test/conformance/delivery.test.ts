@@ -17,6 +17,8 @@ const hasty = useYard({ times: { reconnectGraceMs: 200, missedAcceptPauseMsMax: 
 // Forgets what ended at once, so that a late fact finds its answer in the store only.
 const forgetful = useYard({ times: { endedInMemoryMs: 0 } });
 
+const terse = useYard({ limits: { logLinesPerSecondMax: 2 } });
+
 const sdkWorkers: Worker[] = [];
 afterEach(async () => {
   await Promise.all(sdkWorkers.splice(0).map((worker) => worker.stop({ graceMs: 0 })));
@@ -183,6 +185,28 @@ describe('D3 the stream is cut, and back within the grace', () => {
     expect(worker.unread('refused')).toEqual([]);
     expect(await yard.stepState(runId)).toBe('SUCCEEDED');
     expect((await yard.admin.getStepLogs({ runId })).lines.map(({ line }) => line?.text)).toEqual(['a line']);
+  });
+
+  it('a result behind lines that have to come again comes again after them', async () => {
+    const { worker, runId, offer } = await holding(terse);
+    const lines = [{ text: 'one' }, { text: 'two' }];
+    await worker.settled(worker.logLines(offer, 1, lines));
+    worker.logLines(offer, 3, lines);
+    worker.succeed(offer, 'too early');
+    const refused = [await worker.next('refused'), await worker.next('refused')];
+    expect(refused.map(({ reason, retryAfter }) => [reason, retryAfter !== undefined])).toEqual([
+      ['RATE_LIMITED', true],
+      ['RATE_LIMITED', true],
+    ]);
+    expect(await terse.stepState(runId)).toBe('RUNNING');
+    await until(async () => {
+      const sequence = worker.logLines(offer, 3, lines);
+      await worker.settled(sequence);
+      return !worker.unread('refused').some((refusal) => refusal.sequence === BigInt(sequence));
+    }, 'its lines are taken');
+    await worker.settled(worker.succeed(offer, 'in time'));
+    expect(await terse.run(runId)).toMatchObject({ outputJson: '"in time"' });
+    expect((await terse.admin.getStepLogs({ runId })).lines).toHaveLength(4);
   });
 
   it('a goodbye waits for the result that waits for its lines', async () => {

@@ -156,10 +156,10 @@ function createStage(world: World, seed: number) {
     becalm(targets);
     const isOver = () => unended(callers, store, server).length === 0 && dirt(hosts, server).length === 0;
     await world.run(world.nowMs() + CALM_MS_MAX, nowAndThen(world, isOver));
-    // What is under way without anybody waiting for it arrives.
+    // What is under way without anybody waiting for it arrives; a worker that comes back last may bring work with it.
     await world.run(
       world.nowMs() + LAST_WORDS_MS,
-      nowAndThen(world, () => labelsThatDiffer(store, hosts).length === 0),
+      nowAndThen(world, () => labelsThatDiffer(store, hosts).length === 0 && isOver()),
     );
     checkEnd(scene, callers, hosts);
     await world.run(world.nowMs());

@@ -1,7 +1,7 @@
 /** Facts of an open stream: paced, turned into commands, and settled or refused when those are decided. */
 import type { ConnectRequest, StepLogged, StepProgressed } from '../../../gen/yardmaster/v1/worker_service_pb.ts';
 import { isRefusal, type Refusal, refuse } from '../../domain/refusal.ts';
-import type { CommandOf } from '../../engine/commands.ts';
+import type { Command, CommandOf } from '../../engine/commands.ts';
 import { clean } from '../convert/text.ts';
 import type { Plane } from '../plane.ts';
 import { checkLineNumbers, readFact, readLines } from './facts.ts';
@@ -46,18 +46,22 @@ export function createIntake(options: IntakeOptions): Intake {
   }
 
   function logged(sequence: number, message: StepLogged): void {
+    const { assignmentId } = message;
+    const firstLineNumber = Number(message.firstLineNumber);
+    const refused = (refusal: Refusal) => {
+      if (refusal.retryAfterMs !== undefined) options.lines.postponed(assignmentId, firstLineNumber);
+      options.refuse(sequence, refusal);
+    };
     const waitMs = linePace.take(message.lines.length, clock.nowMs());
     const bad = checkLineNumbers(message) ?? tooFast('step_logged', limits.logLinesPerSecondMax, 'lines', waitMs);
     if (bad) {
-      options.refuse(sequence, bad);
+      refused(bad);
       return;
     }
-    const { assignmentId } = message;
-    const firstLineNumber = Number(message.firstLineNumber);
-    const stored = options.lines.begin(assignmentId);
+    const stored = options.lines.begin(assignmentId, firstLineNumber);
     plane.decide({ kind: 'log_step', connection, assignmentId }, (result) => {
       if (isRefusal(result)) {
-        options.refuse(sequence, result);
+        refused(result);
         stored();
         return;
       }
@@ -74,14 +78,18 @@ export function createIntake(options: IntakeOptions): Intake {
     const command = readFact(connection, message, bytes, limits);
     if (isRefusal(command)) options.refuse(sequence, command);
     else if (command.kind === 'upsert_labels') upserted(sequence, command);
-    else if ('assignmentId' in command) {
-      options.lines.after(command.assignmentId, () => {
-        plane.decide(command, (result) => {
-          if (isRefusal(result)) confirmLate(command, result, (final) => answer(sequence, final));
-          else settle(sequence);
-        });
-      });
-    } else plane.decide(command, (result) => answer(sequence, isRefusal(result) ? result : null));
+    else if (command.kind === 'succeed_step' || command.kind === 'fail_step') {
+      const again = () => options.refuse(sequence, linesFirst());
+      options.lines.after(command.assignmentId, () => decide(sequence, command), again);
+    } else decide(sequence, command);
+  }
+
+  function decide(sequence: number, command: Command): void {
+    plane.decide(command, (result) => {
+      if (!isRefusal(result)) settle(sequence);
+      else if ('assignmentId' in command) confirmLate(command, result, (final) => answer(sequence, final));
+      else options.refuse(sequence, result);
+    });
   }
 
   function answer(sequence: number, refusal: Refusal | null): void {
@@ -122,6 +130,14 @@ export function createIntake(options: IntakeOptions): Intake {
         stated(message, incoming);
     }
   };
+}
+
+/** Its lines have to come again, and it after them. */
+const LINES_AGAIN_MS = 100;
+
+function linesFirst(): Refusal {
+  const message = `lines of this assignment that came before have to come again first; send the same again after ${LINES_AGAIN_MS} ms`;
+  return { ...refuse('RATE_LIMITED', message), retryAfterMs: LINES_AGAIN_MS };
 }
 
 /** null while the pace allows it. */

@@ -1,13 +1,18 @@
 /**
- * What ends an assignment waits for the lines its worker sent before. Lines are stored by a way of their own: were the
- * end stored first and the server killed then, the worker would come back with lines of what is over, and they would
- * be refused.
+ * A result waits for the lines its worker sent before. Lines are stored by a way of their own: were it
+ * stored first and the server killed then, the worker would come back with lines of what is over, and they would
+ * be refused. And lines that have to be sent again make what follows them come again too.
  */
 export interface LinesFirst {
   /** Lines of this assignment are under way, until what it gives back is called. */
-  begin(assignmentId: string): () => void;
-  /** Calls `then` when no lines of this assignment are under way: at once, or later. */
-  after(assignmentId: string, then: () => void): void;
+  begin(assignmentId: string, firstLineNumber: number): () => void;
+  /** These lines were refused for now: they are to be sent again. */
+  postponed(assignmentId: string, firstLineNumber: number): void;
+  /**
+   * Decides when no lines of this assignment are under way: at once, or later. Calls `again` instead when lines are
+   * still to be sent again.
+   */
+  after(assignmentId: string, decide: () => void, again: () => void): void;
   /** Calls `then` when nothing waits any more: at once, or later. */
   settled(then: () => void): void;
 }
@@ -17,8 +22,13 @@ interface UnderWay {
   readonly waiting: (() => void)[];
 }
 
+/** Assignments with postponed lines that are remembered; a worker that has more keeps no order. */
+const POSTPONED_MAX = 10_000;
+
 export function createLinesFirst(): LinesFirst {
   const underWay = new Map<string, UnderWay>();
+  /** The lowest line that is to come again. Those behind it come behind it again. */
+  const postponed = new Map<string, number>();
   let settling: (() => void)[] = [];
 
   function ended(assignmentId: string, lines: UnderWay): void {
@@ -33,13 +43,21 @@ export function createLinesFirst(): LinesFirst {
   }
 
   return {
-    begin(assignmentId) {
+    begin(assignmentId, firstLineNumber) {
+      const lowest = postponed.get(assignmentId);
+      if (lowest !== undefined && firstLineNumber <= lowest) postponed.delete(assignmentId);
       const lines = underWay.get(assignmentId) ?? { messages: 0, waiting: [] };
       lines.messages += 1;
       underWay.set(assignmentId, lines);
       return () => ended(assignmentId, lines);
     },
-    after(assignmentId, then) {
+    postponed(assignmentId, firstLineNumber) {
+      const lowest = postponed.get(assignmentId);
+      if (lowest === undefined && postponed.size >= POSTPONED_MAX) return;
+      postponed.set(assignmentId, Math.min(lowest ?? firstLineNumber, firstLineNumber));
+    },
+    after(assignmentId, decide, again) {
+      const then = () => (postponed.has(assignmentId) ? again() : decide());
       const lines = underWay.get(assignmentId);
       if (lines === undefined) then();
       else lines.waiting.push(then);
