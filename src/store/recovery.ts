@@ -13,7 +13,6 @@ import type {
   WorkflowNameRow,
   WorkflowRow,
 } from '../engine/rows.ts';
-import { copied } from './copied.ts';
 import { liveRunColumns, liveStepColumns, ms, workflowColumns } from './live_rows.ts';
 
 // Enough to keep the connection busy, little enough to keep memory flat with a million rows.
@@ -70,8 +69,9 @@ async function readResultsInUse(sql: Sql): Promise<ResultRow[]> {
 }
 
 /** The runs that have not ended, as they come: a million rows take longer to sort than to read. */
-export function readLiveRunPages(sql: Sql): AsyncIterable<LiveRunRow[]> {
-  return copied<LiveRunRow>(sql, () => sql`SELECT ${liveRunColumns(sql)} FROM runs WHERE end_time IS NULL`);
+export async function* readLiveRunPages(sql: Sql): AsyncIterable<LiveRunRow[]> {
+  const cursor = sql<LiveRunRow[]>`SELECT ${liveRunColumns(sql)} FROM runs WHERE end_time IS NULL`;
+  yield* cursor.cursor(ROWS_PER_FETCH);
 }
 
 /** A run's together, in the order of definition; those that have ended too, since others take their outputs. */
