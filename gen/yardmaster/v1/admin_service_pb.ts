@@ -1373,7 +1373,7 @@ export type ExplainRunRequest = Message<"yardmaster.v1.ExplainRunRequest"> & {
   runId: string;
 
   /**
-   * Empty: every step that has not ended.
+   * Empty: every step that has not ended; of a run that has ended, every step.
    *
    * @generated from field: string step_name = 2;
    */

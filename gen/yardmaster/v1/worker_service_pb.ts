@@ -591,8 +591,8 @@ export const StepLoggedSchema: GenMessage<StepLogged> = /*@__PURE__*/
   messageDesc(file_yardmaster_v1_worker_service, 10);
 
 /**
- * The work is done. Ends the assignment. A refused result leaves the step RUNNING: follow with step_failed, reason
- * RESULT_REFUSED.
+ * The work is done. Ends the assignment. A refused result leaves the step RUNNING: with retry_after send it again, after
+ * the log lines before it that were refused the same way; without follow with step_failed, reason RESULT_REFUSED.
  *
  * @generated from message yardmaster.v1.StepSucceeded
  */
