@@ -69,6 +69,8 @@ function retireRun(state: EngineState, turn: Turn, expired: ExpiredRun): void {
 export function expireWorkers(state: EngineState, turn: Turn): ResultOf<'expire_workers'> {
   let expired = 0;
   for (const worker of state.workers.values()) {
+    // Its removal would end what waits for it alone.
+    if (state.pinnedRuns.has(worker.workerId)) continue;
     if (!isForgotten(worker, turn.nowMs - state.times.defaultWorkerKeptMs)) continue;
     removeWorker(state, turn, worker);
     expired += 1;
