@@ -61,7 +61,7 @@ export function assign(
   if (!wasFreed) turn.freedWorkers.delete(worker);
   becomeLive(state, turn, step.run, (other) => moveStep(other, 'HOLD'));
   pinByAssignment(state, turn, step);
-  stepChanged(turn, step);
+  stepChanged(turn, step, null, 'ASSIGNMENT');
   turn.effects.push({
     kind: 'run_step',
     connection: worker.connection as number,

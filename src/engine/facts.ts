@@ -82,7 +82,7 @@ export function acceptStep(state: EngineState, turn: Turn, command: CommandOf<'a
   state.timers.disarm(assignment.acceptTimer);
   disarm(state, step, 'scheduleTimer');
   armExecution(state, step, assignment, turn.nowMs);
-  updateRun(state, turn, step);
+  updateRun(state, turn, step, null, 'EXECUTION');
   return null;
 }
 

@@ -5,6 +5,8 @@ import { invalidInputJson } from './generations.ts';
 import type {
   LeaderboardRow,
   NamespaceRow,
+  RunAssignRow,
+  RunExecuteRow,
   RunInsertRow,
   RunTotalsRow,
   RunUpdateRow,
@@ -17,6 +19,7 @@ import type {
   WorkflowNameRow,
 } from './rows.ts';
 import type {
+  AssignmentRecord,
   NamespaceRecord,
   RunRecord,
   StepDefinition,
@@ -94,6 +97,45 @@ export function runUpdateRow(run: RunRecord, outputJson: string | null): RunUpda
   });
 }
 
+/** Of a run of one step that was given to a worker, and of which nothing else changed. */
+export function runAssignRow(run: RunRecord): RunAssignRow {
+  const step = run.steps[0] as StepRecord;
+  const assignment = step.assignment as AssignmentRecord;
+  return {
+    run_id: run.runId,
+    revision: run.revision,
+    step_state: step.state,
+    assigned_once: step.assignedOnce,
+    assignment_id: assignment.assignmentId,
+    assignment_number: assignment.number,
+    worker_id: assignment.worker.workerId,
+    worker_name: assignment.worker.name,
+    device: deviceJson(assignment.device),
+    labels_revision: assignment.labelsRevision,
+    assign_ms: assignment.assignMs,
+    pinned_worker_id: run.pinnedWorkerId,
+    why: whyJson(step),
+  };
+}
+
+/** Of a run of one step that was accepted, or has succeeded, and of which nothing else changed. */
+export function runExecuteRow(run: RunRecord, outputJson: string | null): RunExecuteRow {
+  const step = run.steps[0] as StepRecord;
+  return {
+    run_id: run.runId,
+    revision: run.revision,
+    state: run.state,
+    start_ms: run.startMs,
+    kept_pin_worker_id: run.keptPin?.workerId ?? null,
+    step_state: step.state,
+    started: step.started,
+    accept_ms: step.assignment?.acceptMs ?? null,
+    end_ms: run.endMs,
+    progress: progressJson(step),
+    output: outputJson,
+  };
+}
+
 export function runInsertRow(run: RunRecord, inputJson: string, outputJson: string | null): RunInsertRow {
   const step = hasStepRows(run) ? null : (run.steps[0] as StepRecord);
   const definition: RunDefinition = {
@@ -147,12 +189,20 @@ function stepColumns(step: StepRecord, outputJson: string | null): StepColumns {
     schedule_deadline_ms: step.scheduleDeadlineMs,
     end_ms: step.endMs,
     cancel_reason: assignment?.cancelReason ?? null,
-    progress: step.progress === null ? null : JSON.stringify(step.progress),
+    progress: progressJson(step),
     failure: failureJson(step.failure),
-    // Known from the moment of the assignment, and the same for as long as it lasts.
-    why: step.state === 'ASSIGNED' && assignment?.why ? JSON.stringify(assignment.why) : null,
+    why: whyJson(step),
     output: outputJson,
   };
+}
+
+function progressJson({ progress }: StepRecord): string | null {
+  return progress === null ? null : JSON.stringify(progress);
+}
+
+/** Known from the moment of the assignment, and the same for as long as it lasts. */
+function whyJson({ state, assignment }: StepRecord): string | null {
+  return state === 'ASSIGNED' && assignment?.why ? JSON.stringify(assignment.why) : null;
 }
 
 export function stepUpdateRow(step: StepRecord, outputJson: string | null): StepUpdateRow {

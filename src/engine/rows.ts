@@ -73,6 +73,40 @@ export interface RunUpdateRow extends Nullable<StepColumns> {
   readonly step_backs: number;
 }
 
+/** Of a run of one step: what an assignment changes. */
+export type RunAssignRow = Pick<
+  RunUpdateRow,
+  | 'run_id'
+  | 'revision'
+  | 'step_state'
+  | 'assigned_once'
+  | 'assignment_id'
+  | 'assignment_number'
+  | 'worker_id'
+  | 'worker_name'
+  | 'device'
+  | 'labels_revision'
+  | 'assign_ms'
+  | 'pinned_worker_id'
+  | 'why'
+>;
+
+/** Of a run of one step: what an acceptance and a success change. */
+export type RunExecuteRow = Pick<
+  RunUpdateRow,
+  | 'run_id'
+  | 'revision'
+  | 'state'
+  | 'start_ms'
+  | 'kept_pin_worker_id'
+  | 'step_state'
+  | 'started'
+  | 'accept_ms'
+  | 'end_ms'
+  | 'progress'
+  | 'output'
+>;
+
 type Nullable<T> = { readonly [K in keyof T]: T[K] | null };
 
 /** A step of a run that has several. */

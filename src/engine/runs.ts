@@ -150,7 +150,7 @@ function addRun(state: EngineState, turn: Turn, plan: Plan): RunRecord {
   addSteps(state, run, steps, () => turn.ids.orderedId());
   indexRun(state, run);
   countLiveRun(state, run);
-  turn.changes.push({ table: 'runs', run, insert: { inputJson: draft.inputJson }, outputJson: null });
+  turn.changes.push({ table: 'runs', run, insert: { inputJson: draft.inputJson }, outputJson: null, extent: 'ALL' });
   if (hasStepRows(run)) {
     for (const step of run.steps) turn.changes.push({ table: 'steps', step, insert: true, outputJson: null });
   }

@@ -9,7 +9,7 @@ import { needsOf, rememberBytes, takenBytes, takesWhatIsMade } from './generatio
 import { demandOf, unindexPin } from './pins.ts';
 import type { BlockedOn, EngineState, RunRecord, StepFailure, StepRecord } from './state.ts';
 import { countEndedRun, countMove, endedStepsChanged } from './totals.ts';
-import { stepChanged, type Turn } from './turn.ts';
+import { type RunExtent, stepChanged, type Turn } from './turn.ts';
 import { dequeue, disarm, enqueue } from './waiting.ts';
 
 /** The only place that writes a step's state. The rules check before; a refusal here is a bug of ours. */
@@ -102,7 +102,8 @@ export function stepHasEnded(
   if (outputJson !== null && step.run.steps.length > 1) rememberBytes(step, utf8Bytes(outputJson));
   endedStepsChanged(turn, step);
   tellDependents(state, turn, step);
-  updateRun(state, turn, step, outputJson);
+  // With an output it is a success of its own.
+  updateRun(state, turn, step, outputJson, outputJson === null ? 'ALL' : 'EXECUTION');
 }
 
 /** Success brings the steps that need this one nearer; any other end is theirs as well. */
@@ -140,12 +141,18 @@ export function skipStep(state: EngineState, turn: Turn, step: StepRecord, failu
 }
 
 /** Derives the run's state from its steps, and writes both. */
-export function updateRun(state: EngineState, turn: Turn, step: StepRecord, outputJson: string | null = null): void {
+export function updateRun(
+  state: EngineState,
+  turn: Turn,
+  step: StepRecord,
+  outputJson: string | null = null,
+  extent: RunExtent = 'ALL',
+): void {
   const { run } = step;
   run.state = derivedState(run);
   if (run.state === 'RUNNING' && run.startMs === null) run.startMs = turn.nowMs;
   if (runEnded(run.state) && run.endMs === null) endRun(state, turn, run);
-  stepChanged(turn, step, outputJson);
+  stepChanged(turn, step, outputJson, extent);
 }
 
 function derivedState(run: RunRecord): RunState {

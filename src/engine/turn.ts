@@ -21,6 +21,12 @@ export interface Ids {
   fraction(): number;
 }
 
+/**
+ * What of a run's row a change may have touched. ALL is always right; the others, of runs of one step, spare most of the
+ * columns on the way that every run goes: to be given to a worker, to be accepted and to succeed.
+ */
+export type RunExtent = 'ALL' | 'ASSIGNMENT' | 'EXECUTION';
+
 /** A row to be written. Its image is taken when the batch is sealed, so that a row changed twice is written once. */
 export type Change =
   | {
@@ -29,6 +35,7 @@ export type Change =
       readonly insert: { readonly inputJson: string } | null;
       /** Of its step, when it has only one. */
       readonly outputJson: string | null;
+      readonly extent: RunExtent;
     }
   | {
       /** A step of a run that has several. */
@@ -102,15 +109,25 @@ export function hasStepRows(run: RunRecord): boolean {
 }
 
 /** The run's row changed; `outputJson` only when the output of its single step became known. */
-export function runChanged(turn: Turn, run: RunRecord, outputJson: string | null = null): void {
+export function runChanged(
+  turn: Turn,
+  run: RunRecord,
+  outputJson: string | null = null,
+  extent: RunExtent = 'ALL',
+): void {
   run.revision += 1;
-  turn.changes.push({ table: 'runs', run, insert: null, outputJson });
+  turn.changes.push({ table: 'runs', run, insert: null, outputJson, extent });
 }
 
-/** A step changed, and with it its run. */
-export function stepChanged(turn: Turn, step: StepRecord, outputJson: string | null = null): void {
+/** A step changed, and with it its run; `extent` says what, as far as they share a row. */
+export function stepChanged(
+  turn: Turn,
+  step: StepRecord,
+  outputJson: string | null = null,
+  extent: RunExtent = 'ALL',
+): void {
   if (!hasStepRows(step.run)) {
-    runChanged(turn, step.run, outputJson);
+    runChanged(turn, step.run, outputJson, extent);
     return;
   }
   const { generation } = step;

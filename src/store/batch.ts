@@ -2,6 +2,8 @@
 import {
   leaderboardRow,
   namespaceRow,
+  runAssignRow,
+  runExecuteRow,
   runInsertRow,
   runTotalsRow,
   runUpdateRow,
@@ -22,7 +24,7 @@ import {
   type WorkflowName,
 } from '../engine/state.ts';
 import type { LeaderboardLine, RunTotals, StepTotals } from '../engine/totals.ts';
-import type { Change } from '../engine/turn.ts';
+import type { Change, RunExtent } from '../engine/turn.ts';
 import { createResultChanges } from './results.ts';
 import { PARTS, type Part } from './statement.ts';
 
@@ -35,6 +37,8 @@ interface RunChange {
   run: RunRecord;
   insert: { readonly inputJson: string } | null;
   outputJson: string | null;
+  /** What of the row changed: the same for all changes of it, or ALL. */
+  extent: RunExtent;
 }
 
 interface StepChange {
@@ -46,8 +50,8 @@ interface StepChange {
 /** Ready to be sent, and to be sent again as it is. */
 export interface SealedBatch {
   readonly parts: readonly Part[];
-  /** The rows of each part, as JSON. */
-  readonly rows: readonly string[];
+  /** The rows of each part: images that nothing changes any more. */
+  readonly rows: readonly (readonly object[])[];
   /** The commands in it, in order. */
   readonly entries: readonly Entry[];
   /** What its rows carry of payloads, in UTF-16 units. */
@@ -110,7 +114,7 @@ export function createBatch(): OpenBatch {
   function addChange(change: Change): void {
     switch (change.table) {
       case 'runs':
-        addRun(change.run, change.insert, change.outputJson);
+        addRun(change);
         return;
       case 'steps':
         addStep(change.step, change.insert, change.outputJson);
@@ -156,13 +160,14 @@ export function createBatch(): OpenBatch {
     }
   }
 
-  function addRun(run: RunRecord, insert: RunChange['insert'], outputJson: string | null): void {
+  function addRun({ run, insert, outputJson, extent }: RunChange): void {
     payloadLength += (insert?.inputJson.length ?? 0) + (outputJson?.length ?? 0);
     const known = runs.get(run.runId);
     if (known === undefined) {
-      runs.set(run.runId, { run, insert, outputJson });
+      runs.set(run.runId, { run, insert, outputJson, extent });
       return;
     }
+    if (known.extent !== extent) known.extent = 'ALL';
     // The newest: a run that had left memory and comes back to it is another record of the same row.
     known.run = run;
     known.insert ??= insert;
@@ -181,10 +186,12 @@ export function createBatch(): OpenBatch {
     known.outputJson = outputJson ?? known.outputJson;
   }
 
-  function images(): Record<Part, unknown[]> {
-    const rows: Record<Part, unknown[]> = {
+  function images(): Record<Part, object[]> {
+    const rows: Record<Part, object[]> = {
       runs_insert: [],
       runs_update: [],
+      runs_assign: [],
+      runs_execute: [],
       steps_insert: [],
       steps_update: [],
       attempts,
@@ -205,8 +212,10 @@ export function createBatch(): OpenBatch {
       retired_attempts: retired,
       retired_results: retired,
     };
-    for (const { run, insert, outputJson } of runs.values()) {
+    for (const { run, insert, outputJson, extent } of runs.values()) {
       if (insert) rows.runs_insert.push(runInsertRow(run, insert.inputJson, outputJson));
+      else if (extent === 'ASSIGNMENT') rows.runs_assign.push(runAssignRow(run));
+      else if (extent === 'EXECUTION') rows.runs_execute.push(runExecuteRow(run, outputJson));
       else rows.runs_update.push(runUpdateRow(run, outputJson));
     }
     for (const { step, insert, outputJson } of steps.values()) {
@@ -243,7 +252,7 @@ export function createBatch(): OpenBatch {
     seal() {
       const rows = images();
       const parts = PARTS.filter((part) => rows[part].length > 0);
-      return { parts, rows: parts.map((part) => JSON.stringify(rows[part])), entries, payloadLength };
+      return { parts, rows: parts.map((part) => rows[part]), entries, payloadLength };
     },
   };
 }

@@ -10,7 +10,7 @@ import type { Log } from '../lib/log.ts';
 import type { SealedBatch } from './batch.ts';
 import type { Database } from './database.ts';
 import { isAwaited, watchHolder } from './standby.ts';
-import { batchStatement } from './statement.ts';
+import { batchStatement, parametersOf } from './statement.ts';
 
 // Any number will do, as long as nothing else on the same database takes it.
 const LOCK_KEY = 7_361_042;
@@ -190,7 +190,7 @@ async function beginEpoch(session: Session, name: string, leaseMs: number): Prom
 async function commit(sql: Sql, epoch: number, batch: SealedBatch, number: number): Promise<void> {
   const [answer] = await sql.unsafe<{ guarded: number; epoch: number; batch: number }[]>(
     batchStatement(batch.parts),
-    [epoch, number, ...batch.rows],
+    [epoch, number, ...batch.parts.flatMap((part, index) => parametersOf(part, batch.rows[index] ?? []))],
     { prepare: true },
   );
   if (answer?.guarded === 1) return;

@@ -1,4 +1,5 @@
 /** The one statement of a batch: a guard, and one write per table that has rows. Built once for each set of tables. */
+import { arrayText } from './array_text.ts';
 
 type SqlType = 'uuid' | 'text' | 'bigint' | 'integer' | 'smallint' | 'boolean' | 'time';
 
@@ -34,7 +35,8 @@ const STEP: readonly Column[] = [
   ['output', 'text', 'output'],
 ];
 
-const RUN_KEY: readonly Column[] = [['run_id', 'uuid', 'run_id']];
+const RUN_ID: Column = ['run_id', 'uuid', 'run_id'];
+const RUN_KEY: readonly Column[] = [RUN_ID];
 
 const RUN_UPDATE: readonly Column[] = [
   ['revision', 'bigint', 'revision'],
@@ -47,6 +49,36 @@ const RUN_UPDATE: readonly Column[] = [
   ['executed_by_run_id', 'uuid', 'executed_by_run_id'],
   ['step_backs', 'integer', 'step_backs'],
   ...STEP,
+];
+
+/** What an assignment changes in a row of a run of one step: a third of the columns, and less than half of the time. */
+const RUN_ASSIGN: readonly Column[] = [
+  ['revision', 'bigint', 'revision'],
+  ['step_state', 'text', 'step_state'],
+  ['assigned_once', 'boolean', 'assigned_once'],
+  ['assignment_id', 'uuid', 'assignment_id'],
+  ['assignment_number', 'integer', 'assignment_number'],
+  ['worker_id', 'uuid', 'worker_id'],
+  ['worker_name', 'text', 'worker_name'],
+  ['device', 'text', 'device'],
+  ['labels_revision', 'bigint', 'labels_revision'],
+  ['assign_time', 'time', 'assign_ms'],
+  ['pinned_worker_id', 'uuid', 'pinned_worker_id'],
+  ['why', 'text', 'why'],
+];
+
+/** What its acceptance and its success change. */
+const RUN_EXECUTE: readonly Column[] = [
+  ['revision', 'bigint', 'revision'],
+  ['state', 'text', 'state'],
+  ['start_time', 'time', 'start_ms'],
+  ['kept_pin_worker_id', 'uuid', 'kept_pin_worker_id'],
+  ['step_state', 'text', 'step_state'],
+  ['started', 'boolean', 'started'],
+  ['accept_time', 'time', 'accept_ms'],
+  ['end_time', 'time', 'end_ms'],
+  ['progress', 'text', 'progress'],
+  ['output', 'text', 'output'],
 ];
 
 const RUN_INSERT: readonly Column[] = [
@@ -196,6 +228,8 @@ const NAMESPACE: readonly Column[] = [
 export type Part =
   | 'runs_insert'
   | 'runs_update'
+  | 'runs_assign'
+  | 'runs_execute'
   | 'steps_insert'
   | 'steps_update'
   | 'attempts'
@@ -216,57 +250,6 @@ export type Part =
   | 'retired_attempts'
   | 'retired_results';
 
-const WRITES: Readonly<Record<Part, (json: string) => string>> = {
-  runs_insert: (json) => insert('runs', RUN_INSERT, json),
-  runs_update: (json) => update('runs', RUN_KEY, RUN_UPDATE, json),
-  steps_insert: (json) => insert('steps', STEP_INSERT, json),
-  steps_update: (json) => update('steps', STEP_KEY, STEP_UPDATE, json),
-  // An attempt that ended is written once; the same batch tried again never gets this far.
-  attempts: (json) => insert('attempts', ATTEMPT, json),
-  step_outputs: (json) => upsert('step_outputs', STEP_OUTPUT, ['run_id', 'step_name', 'generation'], json),
-  step_totals: (json) => upsert('step_totals', STEP_TOTALS, ['namespace', 'workflow', 'action'], json),
-  run_totals: (json) => upsert('run_totals', RUN_TOTALS, ['namespace', 'workflow'], json),
-  leaderboard: (json) => upsert('leaderboard', LEADERBOARD, ['namespace', 'nickname'], json),
-  // A version never changes.
-  workflows: (json) => insert('workflows', WORKFLOW, json),
-  workflow_names: (json) => upsert('workflow_names', WORKFLOW_NAME, ['namespace', 'name'], json),
-  results: (json) => upsert('results', RESULT, ['namespace', 'content_hash', 'target', 'version'], json),
-  // A success after the purge may be in the same statement: whichever write comes to the row first, that success stays.
-  results_purge: (json) =>
-    `DELETE FROM results t USING guard, ${recordset(RESULTS_PURGE, json)}
-      WHERE t.namespace = r.namespace AND (r.content_hash IS NULL OR t.content_hash = r.content_hash)`,
-  workers: (json) => upsert('workers', WORKER, ['worker_id'], json),
-  workers_delete: (json) => remove('workers', [['worker_id', 'uuid', 'worker_id']], json),
-  namespaces: (json) => upsert('namespaces', NAMESPACE, ['name'], json),
-  // Lines go before, on a connection where they keep nobody waiting.
-  retired_runs: (json) => remove('runs', RUN_KEY, json),
-  retired_steps: (json) => remove('steps', RUN_KEY, json),
-  retired_step_outputs: (json) => remove('step_outputs', RUN_KEY, json),
-  retired_attempts: (json) => remove('attempts', RUN_KEY, json),
-  retired_results: (json) => remove('results', RUN_KEY, json),
-};
-
-export const PARTS = Object.keys(WRITES) as Part[];
-
-function recordset(columns: readonly Column[], json: string): string {
-  const fields = columns.map(([, type, key]) => `"${key}" ${type === 'time' ? 'float8' : type}`);
-  return `json_to_recordset(${json}) AS r(${fields.join(', ')})`;
-}
-
-function value([, type, key]: Column): string {
-  return type === 'time' ? `to_timestamp(r."${key}" / 1000)` : `r."${key}"`;
-}
-
-function insert(table: string, columns: readonly Column[], json: string): string {
-  const names = columns.map(([column]) => column).join(', ');
-  return `INSERT INTO ${table} (${names}) SELECT ${columns.map(value).join(', ')} FROM guard, ${recordset(columns, json)}`;
-}
-
-function upsert(table: string, columns: readonly Column[], key: readonly string[], json: string): string {
-  const sets = columns.filter(([column]) => !key.includes(column)).map(([column]) => `${column} = excluded.${column}`);
-  return `${insert(table, columns, json)} ON CONFLICT (${key.join(', ')}) DO UPDATE SET ${sets.join(', ')}`;
-}
-
 /** What is known only at some moments, and left alone by every image that does not bring it. */
 const KEPT: Readonly<Record<string, string>> = {
   output: 'coalesce(r.output, t.output)',
@@ -275,23 +258,95 @@ const KEPT: Readonly<Record<string, string>> = {
   why: 'CASE WHEN r.why IS NULL AND r.assignment_id = t.assignment_id THEN t.why ELSE r.why END',
 };
 
-/** An UPDATE rather than an upsert: a run's input, which may be a megabyte, then travels only once. */
-function update(table: string, key: readonly Column[], columns: readonly Column[], json: string): string {
-  const sets = columns.map((column) => `${column[0]} = ${KEPT[column[0]] ?? value(column)}`);
-  const matches = key.map(([column]) => `t.${column} = r.${column}`);
-  return `UPDATE ${table} t SET ${sets.join(', ')}
-    FROM guard, ${recordset([...key, ...columns], json)} WHERE ${matches.join(' AND ')}`;
+/** A write: the columns that its rows bring, and its SQL, given what stands for those rows. */
+interface Write {
+  readonly columns: readonly Column[];
+  sql(rows: string): string;
 }
 
-function remove(table: string, [key]: readonly [Column, ...Column[]] | readonly Column[], json: string): string {
-  if (key === undefined) throw new Error(`rows of ${table} are deleted by a key`);
-  return `DELETE FROM ${table} t USING guard, ${recordset([key], json)} WHERE t.${key[0]} = r.${key[0]}`;
+const WRITES: Readonly<Record<Part, Write>> = {
+  runs_insert: insert('runs', RUN_INSERT),
+  runs_update: update('runs', RUN_KEY, RUN_UPDATE),
+  runs_assign: update('runs', RUN_KEY, RUN_ASSIGN),
+  runs_execute: update('runs', RUN_KEY, RUN_EXECUTE),
+  steps_insert: insert('steps', STEP_INSERT),
+  steps_update: update('steps', STEP_KEY, STEP_UPDATE),
+  // An attempt that ended is written once; the same batch tried again never gets this far.
+  attempts: insert('attempts', ATTEMPT),
+  step_outputs: upsert('step_outputs', STEP_OUTPUT, ['run_id', 'step_name', 'generation']),
+  step_totals: upsert('step_totals', STEP_TOTALS, ['namespace', 'workflow', 'action']),
+  run_totals: upsert('run_totals', RUN_TOTALS, ['namespace', 'workflow']),
+  leaderboard: upsert('leaderboard', LEADERBOARD, ['namespace', 'nickname']),
+  // A version never changes.
+  workflows: insert('workflows', WORKFLOW),
+  workflow_names: upsert('workflow_names', WORKFLOW_NAME, ['namespace', 'name']),
+  results: upsert('results', RESULT, ['namespace', 'content_hash', 'target', 'version']),
+  // A success after the purge may be in the same statement: whichever write comes to the row first, that success stays.
+  results_purge: {
+    columns: RESULTS_PURGE,
+    sql: (rows) => `DELETE FROM results t USING guard, ${rows}
+      WHERE t.namespace = r.namespace AND (r.content_hash IS NULL OR t.content_hash = r.content_hash)`,
+  },
+  workers: upsert('workers', WORKER, ['worker_id']),
+  workers_delete: remove('workers', ['worker_id', 'uuid', 'worker_id']),
+  namespaces: upsert('namespaces', NAMESPACE, ['name']),
+  // Lines go before, on a connection where they keep nobody waiting.
+  retired_runs: remove('runs', RUN_ID),
+  retired_steps: remove('steps', RUN_ID),
+  retired_step_outputs: remove('step_outputs', RUN_ID),
+  retired_attempts: remove('attempts', RUN_ID),
+  retired_results: remove('results', RUN_ID),
+};
+
+export const PARTS = Object.keys(WRITES) as Part[];
+
+/**
+ * The rows of a part, as a table `r`: one array a column. As text first: a parameter of an array type would be encoded by the client. From
+ * JSON a row of a run took PostgreSQL twice the time, and a column that is null in every row costs nothing as an array.
+ */
+function rowsFrom(columns: readonly Column[], firstParameter: number): string {
+  const arrays = columns.map(
+    ([, type], index) => `$${firstParameter + index}::text::${type === 'time' ? 'float8' : type}[]`,
+  );
+  return `unnest(${arrays.join(', ')}) AS r(${columns.map(([, , key]) => `"${key}"`).join(', ')})`;
+}
+
+function value([, type, key]: Column): string {
+  return type === 'time' ? `to_timestamp(r."${key}" / 1000)` : `r."${key}"`;
+}
+
+function insert(table: string, columns: readonly Column[]): Write {
+  const names = columns.map(([column]) => column).join(', ');
+  const values = columns.map(value).join(', ');
+  return { columns, sql: (rows) => `INSERT INTO ${table} (${names}) SELECT ${values} FROM guard, ${rows}` };
+}
+
+function upsert(table: string, columns: readonly Column[], key: readonly string[]): Write {
+  const sets = columns.filter(([column]) => !key.includes(column)).map(([column]) => `${column} = excluded.${column}`);
+  const inserted = insert(table, columns);
+  const sql = (rows: string) =>
+    `${inserted.sql(rows)} ON CONFLICT (${key.join(', ')}) DO UPDATE SET ${sets.join(', ')}`;
+  return { columns, sql };
+}
+
+/** An UPDATE rather than an upsert: a run's input, which may be a megabyte, then travels only once. */
+function update(table: string, key: readonly Column[], columns: readonly Column[]): Write {
+  const sets = columns.map((column) => `${column[0]} = ${KEPT[column[0]] ?? value(column)}`);
+  const matches = key.map(([column]) => `t.${column} = r.${column}`);
+  const sql = (rows: string) =>
+    `UPDATE ${table} t SET ${sets.join(', ')} FROM guard, ${rows} WHERE ${matches.join(' AND ')}`;
+  return { columns: [...key, ...columns], sql };
+}
+
+function remove(table: string, key: Column): Write {
+  const sql = (rows: string) => `DELETE FROM ${table} t USING guard, ${rows} WHERE t.${key[0]} = r.${key[0]}`;
+  return { columns: [key], sql };
 }
 
 const texts = new Map<string, string>();
 
 /**
- * The statement that writes these parts; parameters: epoch, batch, then the rows of each part as JSON, in order.
+ * The statement that writes these parts; parameters: epoch, batch, then those of `parametersOf` of each part, in order.
  * The guard comes first and everything joins it: with another epoch, or another batch than the next, nothing is
  * written. Whatever is written renews the lease; without parts it does nothing else. The answer is one row: `guarded` (0 or 1), and the holder's epoch and batch as they were before.
  */
@@ -299,13 +354,23 @@ export function batchStatement(parts: readonly Part[]): string {
   const key = parts.join();
   let text = texts.get(key);
   if (text === undefined) {
-    // As text first: a parameter typed json would be encoded a second time by the client.
-    const writes = parts.map((part, index) => `${part} AS (${WRITES[part](`$${index + 3}::text::json`)})`);
+    let parameter = 3;
+    const writes = parts.map((part) => {
+      const { columns, sql } = WRITES[part];
+      const write = `, ${part} AS (${sql(rowsFrom(columns, parameter))})`;
+      parameter += columns.length;
+      return write;
+    });
     text = `WITH guard AS (
       UPDATE holder SET batch = $2::bigint, lease_end_time = clock_timestamp() + lease_ms * interval '1 millisecond' WHERE id = 1 AND epoch = $1::bigint AND batch = $2::bigint - 1 RETURNING 1
-    )${writes.map((write) => `, ${write}`).join('')}
+    )${writes.join('')}
     SELECT (SELECT count(*) FROM guard)::int AS guarded, epoch::float8 AS epoch, batch::float8 AS batch FROM holder WHERE id = 1`;
     texts.set(key, text);
   }
   return text;
+}
+
+/** The rows of a part as its parameters: the text of an array for each of its columns. */
+export function parametersOf(part: Part, rows: readonly object[]): string[] {
+  return WRITES[part].columns.map(([, type, key]) => arrayText(rows, key, type === 'text'));
 }

@@ -4,6 +4,8 @@ import type {
   AttemptRow,
   LiveRunRow,
   NamespaceRow,
+  RunAssignRow,
+  RunExecuteRow,
   RunInsertRow,
   RunUpdateRow,
   WorkerRow,
@@ -133,7 +135,8 @@ export function createStore(world: World, chance: Chance): SimStore {
   }
 
   function apply(batch: SealedBatch): Written {
-    const rows = new Map(batch.parts.map((part, index) => [part, JSON.parse(batch.rows[index] ?? '[]')]));
+    // Through JSON, so that nothing is shared with the engine that wrote it.
+    const rows = new Map(batch.parts.map((part, index) => [part, JSON.parse(JSON.stringify(batch.rows[index]))]));
     const of = <T>(part: (typeof batch.parts)[number]) => (rows.get(part) ?? []) as T[];
     const changed: { before: RunInsertRow | null; after: RunInsertRow }[] = [];
     for (const row of of<RunInsertRow>('runs_insert')) {
@@ -141,10 +144,16 @@ export function createStore(world: World, chance: Chance): SimStore {
       runs.set(row.run_id, row);
       changed.push({ before: null, after: row });
     }
-    for (const row of of<RunUpdateRow>('runs_update')) {
+    const updates = [
+      ...of<RunUpdateRow>('runs_update'),
+      ...of<RunAssignRow>('runs_assign'),
+      ...of<RunExecuteRow>('runs_execute'),
+    ];
+    for (const row of updates) {
       const before = runs.get(row.run_id);
       if (before === undefined) throw new Error(`run ${row.run_id} is updated before it is inserted`);
-      const { output = before.output, why = before.why, runs_on = before.runs_on } = withoutNulls(row);
+      const brought: Partial<RunUpdateRow> = withoutNulls(row);
+      const { output = before.output, why = before.why, runs_on = before.runs_on } = brought;
       const after = { ...before, ...row, output, why, runs_on };
       runs.set(row.run_id, after);
       changed.push({ before, after });
@@ -251,7 +260,7 @@ export function createStore(world: World, chance: Chance): SimStore {
 }
 
 /** What an image that brings null leaves as it was. */
-function withoutNulls({ output, why, runs_on }: RunUpdateRow) {
+function withoutNulls({ output = null, why = null, runs_on = null }: Partial<RunUpdateRow>) {
   return {
     ...(output === null ? {} : { output }),
     ...(why === null ? {} : { why }),

@@ -62,8 +62,8 @@ async function nextWrite(count: number): Promise<Write> {
   return writes[count - 1] as Write;
 }
 
-const rowsOf = (batch: SealedBatch, part: string): unknown[] =>
-  JSON.parse(batch.rows[batch.parts.indexOf(part as never)] ?? '[]');
+const rowsOf = (batch: SealedBatch, part: string): readonly unknown[] =>
+  batch.rows[batch.parts.indexOf(part as never)] ?? [];
 
 describe('what leaves, and when', () => {
   it('nothing before its commit, everything after it, in order', async () => {
@@ -168,8 +168,8 @@ describe('a batch', () => {
     expect(rowsOf(first.batch, 'runs_insert')).toMatchObject([{ step_state: 'ASSIGNED' }]);
     first.done();
     const second = await nextWrite(2);
-    expect(second.batch.parts).toEqual(['runs_update']);
-    expect(rowsOf(second.batch, 'runs_update')).toMatchObject([{ run_id: runId, step_state: 'RUNNING' }]);
+    expect(second.batch.parts).toEqual(['runs_execute']);
+    expect(rowsOf(second.batch, 'runs_execute')).toMatchObject([{ run_id: runId, step_state: 'RUNNING' }]);
     second.done();
     await journal.settled();
   });

@@ -288,7 +288,7 @@ describe('a run of one step', () => {
     const run = rig.run({ action: 'nobody', runsOn: ['gpu'] });
     await rig.commit();
     const runsOn = async () => (await expectRows(rig)).runs.map(({ runs_on }) => runs_on);
-    rig.write({ table: 'runs', run, insert: null, outputJson: null });
+    rig.write({ table: 'runs', run, insert: null, outputJson: null, extent: 'ALL' });
     await rig.commit();
     expect(await runsOn()).toEqual(['["gpu"]']);
     rig.take({ kind: 'update_run', namespace: 'default', runId: run.runId, priority: 4, runsOn: ['arm'] });
@@ -335,7 +335,7 @@ describe('why a worker was chosen', () => {
     step.assignment = assignment;
     rig.write(
       table === 'runs'
-        ? { table, run, insert: null, outputJson: null }
+        ? { table, run, insert: null, outputJson: null, extent: 'ALL' }
         : { table, step, insert: false, outputJson: null },
     );
     await rig.commit();

@@ -6,6 +6,8 @@ import { NO_ROWS } from '../../src/engine/engine.ts';
 import {
   leaderboardRow,
   namespaceRow,
+  runAssignRow,
+  runExecuteRow,
   runInsertRow,
   runTotalsRow,
   runUpdateRow,
@@ -58,6 +60,16 @@ export interface FakeStore {
   readRun(runId: string): StoredRun;
 }
 
+/** What an image of a part of a row leaves alone must not have changed. */
+function expectNothingMissed(whole: RunInsertRow, partial: RunInsertRow, extent: string): void {
+  for (const key of Object.keys(whole) as (keyof RunInsertRow)[]) {
+    // An outage postpones a deadline in memory only; a restart postpones it as well.
+    if (key === 'schedule_deadline_ms' || whole[key] === partial[key]) continue;
+    const said = `${key} is ${JSON.stringify(whole[key])}, and stored as ${JSON.stringify(partial[key])}`;
+    throw new Error(`run ${whole.run_id}: the image of its ${extent} misses a change: ${said}`);
+  }
+}
+
 function totalsKey({ namespace, workflow, action = '' }: { namespace: string; workflow: string; action?: string }) {
   return nameKey(nameKey(namespace, workflow), action);
 }
@@ -100,13 +112,20 @@ export function createFakeStore(rows: LiveRows = NO_ROWS): FakeStore {
     return found === undefined ? null : { runId: found.run_id, version: found.version };
   }
 
-  function writeRun({ run, insert, outputJson }: ChangeOf<'runs'>): void {
+  function writeRun({ run, insert, outputJson, extent }: ChangeOf<'runs'>): void {
     const stored = runs.get(run.runId);
     if (insert !== null) runs.set(run.runId, runInsertRow(run, insert.inputJson, outputJson));
     else if (stored === undefined) throw new Error(`run ${run.runId} is updated before it is inserted`);
     else {
       const row = runUpdateRow(run, outputJson);
-      runs.set(run.runId, { ...stored, ...row, ...kept(stored, row), runs_on: row.runs_on ?? stored.runs_on });
+      const whole = { ...stored, ...row, ...kept(stored, row), runs_on: row.runs_on ?? stored.runs_on };
+      if (extent === 'ALL') runs.set(run.runId, whole);
+      else {
+        const part = extent === 'ASSIGNMENT' ? runAssignRow(run) : runExecuteRow(run, outputJson);
+        const partial = { ...stored, ...part, ...kept(stored, { ...stored, ...part }) };
+        expectNothingMissed(whole, partial, extent);
+        runs.set(run.runId, partial);
+      }
     }
   }
 
