@@ -189,8 +189,8 @@ async function beginEpoch(session: Session, name: string, leaseMs: number): Prom
 
 async function commit(sql: Sql, epoch: number, batch: SealedBatch, number: number): Promise<void> {
   const [answer] = await sql.unsafe<{ guarded: number; epoch: number; batch: number }[]>(
-    batchStatement(batch.parts),
-    [epoch, number, ...batch.parts.flatMap((part, index) => parametersOf(part, batch.rows[index] ?? []))],
+    batchStatement(batch),
+    [epoch, number, ...parametersOf(batch)],
     { prepare: true },
   );
   if (answer?.guarded === 1) return;

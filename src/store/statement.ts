@@ -1,228 +1,28 @@
 /** The one statement of a batch: a guard, and one write per table that has rows. Built once for each set of tables. */
-import { arrayText } from './array_text.ts';
-
-type SqlType = 'uuid' | 'text' | 'bigint' | 'integer' | 'smallint' | 'boolean' | 'time';
-
-/** [column, type, key of the row image]. A `time` comes as milliseconds and is stored as timestamptz. */
-type Column = readonly [column: string, type: SqlType, key: string];
-
-/** What a step has that changes, whether it shares its run's row or has one of its own. */
-const STEP: readonly Column[] = [
-  ['step_state', 'text', 'step_state'],
-  ['blocked_on', 'text', 'blocked_on'],
-  ['ready_sequence', 'bigint', 'ready_sequence'],
-  ['failures', 'integer', 'failures'],
-  ['losses', 'integer', 'losses'],
-  ['invalid_input', 'text', 'invalid_input'],
-  ['attempt_base', 'integer', 'attempt_base'],
-  ['started', 'boolean', 'started'],
-  ['assigned_once', 'boolean', 'assigned_once'],
-  ['assignment_id', 'uuid', 'assignment_id'],
-  ['assignment_number', 'integer', 'assignment_number'],
-  ['worker_id', 'uuid', 'worker_id'],
-  ['worker_name', 'text', 'worker_name'],
-  ['device', 'text', 'device'],
-  ['labels_revision', 'bigint', 'labels_revision'],
-  ['assign_time', 'time', 'assign_ms'],
-  ['accept_time', 'time', 'accept_ms'],
-  ['ready_time', 'time', 'ready_ms'],
-  ['schedule_deadline', 'time', 'schedule_deadline_ms'],
-  ['end_time', 'time', 'end_ms'],
-  ['cancel_reason', 'text', 'cancel_reason'],
-  ['progress', 'text', 'progress'],
-  ['failure', 'text', 'failure'],
-  ['why', 'text', 'why'],
-  ['output', 'text', 'output'],
-];
-
-const RUN_ID: Column = ['run_id', 'uuid', 'run_id'];
-const RUN_KEY: readonly Column[] = [RUN_ID];
-
-const RUN_UPDATE: readonly Column[] = [
-  ['revision', 'bigint', 'revision'],
-  ['priority', 'smallint', 'priority'],
-  ['state', 'text', 'state'],
-  ['start_time', 'time', 'start_ms'],
-  ['runs_on', 'text', 'runs_on'],
-  ['pinned_worker_id', 'uuid', 'pinned_worker_id'],
-  ['kept_pin_worker_id', 'uuid', 'kept_pin_worker_id'],
-  ['executed_by_run_id', 'uuid', 'executed_by_run_id'],
-  ['step_backs', 'integer', 'step_backs'],
-  ...STEP,
-];
-
-/** What an assignment changes in a row of a run of one step: a third of the columns, and less than half of the time. */
-const RUN_ASSIGN: readonly Column[] = [
-  ['revision', 'bigint', 'revision'],
-  ['step_state', 'text', 'step_state'],
-  ['assigned_once', 'boolean', 'assigned_once'],
-  ['assignment_id', 'uuid', 'assignment_id'],
-  ['assignment_number', 'integer', 'assignment_number'],
-  ['worker_id', 'uuid', 'worker_id'],
-  ['worker_name', 'text', 'worker_name'],
-  ['device', 'text', 'device'],
-  ['labels_revision', 'bigint', 'labels_revision'],
-  ['assign_time', 'time', 'assign_ms'],
-  ['pinned_worker_id', 'uuid', 'pinned_worker_id'],
-  ['why', 'text', 'why'],
-];
-
-/** What its acceptance and its success change. */
-const RUN_EXECUTE: readonly Column[] = [
-  ['revision', 'bigint', 'revision'],
-  ['state', 'text', 'state'],
-  ['start_time', 'time', 'start_ms'],
-  ['kept_pin_worker_id', 'uuid', 'kept_pin_worker_id'],
-  ['step_state', 'text', 'step_state'],
-  ['started', 'boolean', 'started'],
-  ['accept_time', 'time', 'accept_ms'],
-  ['end_time', 'time', 'end_ms'],
-  ['progress', 'text', 'progress'],
-  ['output', 'text', 'output'],
-];
-
-const RUN_INSERT: readonly Column[] = [
-  ...RUN_KEY,
-  ['namespace', 'text', 'namespace'],
-  ['workflow', 'text', 'workflow'],
-  ['workflow_version', 'integer', 'workflow_version'],
-  ['number', 'bigint', 'number'],
-  ['action', 'text', 'action'],
-  ['step_name', 'text', 'step_name'],
-  ['sticky', 'text', 'sticky'],
-  ['concurrency', 'text', 'concurrency'],
-  ['depends_on', 'text', 'depends_on'],
-  ['definition', 'text', 'definition'],
-  ['metadata', 'text', 'metadata'],
-  ['input', 'text', 'input'],
-  ['request_id', 'text', 'request_id'],
-  ['request_digest', 'text', 'request_digest'],
-  ['content_hash', 'text', 'content_hash'],
-  ['create_time', 'time', 'create_ms'],
-  ...RUN_UPDATE,
-];
-
-const STEP_KEY: readonly Column[] = [...RUN_KEY, ['name', 'text', 'name']];
-
-const STEP_UPDATE: readonly Column[] = [
-  ['generation', 'integer', 'generation'],
-  ['end_sequence', 'bigint', 'end_sequence'],
-  ...STEP,
-];
-
-const STEP_INSERT: readonly Column[] = [
-  ...STEP_KEY,
-  ['step_id', 'uuid', 'step_id'],
-  ['place', 'integer', 'place'],
-  ['action', 'text', 'action'],
-  ...STEP_UPDATE,
-];
-
-const STEP_OUTPUT: readonly Column[] = [
-  ...RUN_KEY,
-  ['step_name', 'text', 'step_name'],
-  ['generation', 'integer', 'generation'],
-  ['output', 'text', 'output'],
-];
-
-const STEP_TOTALS: readonly Column[] = [
-  ['namespace', 'text', 'namespace'],
-  ['workflow', 'text', 'workflow'],
-  ['action', 'text', 'action'],
-  ['succeeded', 'bigint', 'succeeded'],
-  ['failed', 'bigint', 'failed'],
-];
-
-const RUN_TOTALS: readonly Column[] = [
-  ['namespace', 'text', 'namespace'],
-  ['workflow', 'text', 'workflow'],
-  ['ended', 'bigint', 'ended'],
-];
-
-const LEADERBOARD: readonly Column[] = [
-  ['namespace', 'text', 'namespace'],
-  ['nickname', 'text', 'nickname'],
-  ['completed_count', 'bigint', 'completed_count'],
-];
-
-const WORKFLOW: readonly Column[] = [
-  ['namespace', 'text', 'namespace'],
-  ['name', 'text', 'name'],
-  ['version', 'integer', 'version'],
-  ['definition', 'text', 'definition'],
-  ['source', 'text', 'source'],
-  ['create_time', 'time', 'create_ms'],
-];
-
-const WORKFLOW_NAME: readonly Column[] = [
-  ['namespace', 'text', 'namespace'],
-  ['name', 'text', 'name'],
-  ['latest_version', 'integer', 'latest_version'],
-  ['last_number', 'bigint', 'last_number'],
-];
-
-const RESULT: readonly Column[] = [
-  ['namespace', 'text', 'namespace'],
-  ['content_hash', 'text', 'content_hash'],
-  ['target', 'text', 'target'],
-  ['version', 'integer', 'version'],
-  ['run_id', 'uuid', 'run_id'],
-];
-
-const RESULTS_PURGE: readonly Column[] = [
-  ['namespace', 'text', 'namespace'],
-  ['content_hash', 'text', 'content_hash'],
-];
-
-const ATTEMPT: readonly Column[] = [
-  ['assignment_id', 'uuid', 'assignment_id'],
-  ['run_id', 'uuid', 'run_id'],
-  ['step_name', 'text', 'step_name'],
-  ['number', 'integer', 'number'],
-  ['worker_id', 'uuid', 'worker_id'],
-  ['worker_name', 'text', 'worker_name'],
-  ['device', 'text', 'device'],
-  ['labels_revision', 'bigint', 'labels_revision'],
-  ['assign_time', 'time', 'assign_ms'],
-  ['accept_time', 'time', 'accept_ms'],
-  ['end_time', 'time', 'end_ms'],
-  ['outcome', 'text', 'outcome'],
-  ['fact', 'text', 'fact'],
-  ['failure', 'text', 'failure'],
-  ['why', 'text', 'why'],
-];
-
-const WORKER: readonly Column[] = [
-  ['worker_id', 'uuid', 'worker_id'],
-  ['worker_number', 'bigint', 'worker_number'],
-  ['namespace', 'text', 'namespace'],
-  ['name', 'text', 'name'],
-  ['display_name', 'text', 'display_name'],
-  ['nickname', 'text', 'nickname'],
-  ['default_worker', 'boolean', 'default_worker'],
-  ['tags', 'text', 'tags'],
-  ['labels', 'text', 'labels'],
-  ['labels_revision', 'bigint', 'labels_revision'],
-  ['actions', 'text', 'actions'],
-  ['slots', 'integer', 'slots'],
-  ['devices', 'text', 'devices'],
-  ['sdk', 'text', 'sdk'],
-  ['draining', 'boolean', 'draining'],
-  ['crashed', 'boolean', 'crashed'],
-  ['session_hash', 'text', 'session_hash'],
-  ['reserved', 'text', 'reserved'],
-  ['completed_count', 'bigint', 'completed_count'],
-  ['register_time', 'time', 'register_ms'],
-  ['connect_time', 'time', 'connect_ms'],
-  ['last_seen_time', 'time', 'last_seen_ms'],
-];
-
-const NAMESPACE: readonly Column[] = [
-  ['name', 'text', 'name'],
-  ['match_mode', 'text', 'match_mode'],
-  ['retention_ms', 'bigint', 'retention_ms'],
-  ['schedule_timeout_ms', 'bigint', 'schedule_timeout_ms'],
-];
+import {
+  ATTEMPT,
+  type Column,
+  LEADERBOARD,
+  NAMESPACE,
+  RESULT,
+  RESULTS_PURGE,
+  RUN_ASSIGN,
+  RUN_EXECUTE,
+  RUN_ID,
+  RUN_INSERT,
+  RUN_KEY,
+  RUN_TOTALS,
+  RUN_UPDATE,
+  STEP_INSERT,
+  STEP_KEY,
+  STEP_OUTPUT,
+  STEP_TOTALS,
+  STEP_UPDATE,
+  WORKER,
+  WORKFLOW,
+  WORKFLOW_NAME,
+} from './columns.ts';
+import { FEW, type Form, formOf, type Parameter } from './forms.ts';
 
 /** The parts of a batch. A row is in at most one of them, so no two writes of a statement meet. */
 export type Part =
@@ -300,17 +100,6 @@ const WRITES: Readonly<Record<Part, Write>> = {
 
 export const PARTS = Object.keys(WRITES) as Part[];
 
-/**
- * The rows of a part, as a table `r`: one array a column. As text first: a parameter of an array type would be encoded by the client. From
- * JSON a row of a run took PostgreSQL twice the time, and a column that is null in every row costs nothing as an array.
- */
-function rowsFrom(columns: readonly Column[], firstParameter: number): string {
-  const arrays = columns.map(
-    ([, type], index) => `$${firstParameter + index}::text::${type === 'time' ? 'float8' : type}[]`,
-  );
-  return `unnest(${arrays.join(', ')}) AS r(${columns.map(([, , key]) => `"${key}"`).join(', ')})`;
-}
-
 function value([, type, key]: Column): string {
   return type === 'time' ? `to_timestamp(r."${key}" / 1000)` : `r."${key}"`;
 }
@@ -345,20 +134,28 @@ function remove(table: string, key: Column): Write {
 
 const texts = new Map<string, string>();
 
+/** Parts and their rows, as a batch has them. */
+interface Rows {
+  readonly parts: readonly Part[];
+  readonly rows: readonly (readonly object[])[];
+}
+
 /**
- * The statement that writes these parts; parameters: epoch, batch, then those of `parametersOf` of each part, in order.
+ * The statement that writes these parts; parameters: epoch, batch, then `parametersOf`.
  * The guard comes first and everything joins it: with another epoch, or another batch than the next, nothing is
  * written. Whatever is written renews the lease; without parts it does nothing else. The answer is one row: `guarded` (0 or 1), and the holder's epoch and batch as they were before.
  */
-export function batchStatement(parts: readonly Part[]): string {
-  const key = parts.join();
+export function batchStatement({ parts, rows }: Rows): string {
+  const forms = rows.map(formOf);
+  const key = parts.map((part, index) => `${part} ${forms[index]?.name}`).join();
   let text = texts.get(key);
   if (text === undefined) {
     let parameter = 3;
-    const writes = parts.map((part) => {
+    const writes = parts.map((part, index) => {
       const { columns, sql } = WRITES[part];
-      const write = `, ${part} AS (${sql(rowsFrom(columns, parameter))})`;
-      parameter += columns.length;
+      const form = forms[index] as Form;
+      const write = `, ${part} AS (${sql(form.sql(columns, parameter))})`;
+      parameter += columns.length + (form === FEW ? 1 : 0);
       return write;
     });
     text = `WITH guard AS (
@@ -370,7 +167,10 @@ export function batchStatement(parts: readonly Part[]): string {
   return text;
 }
 
-/** The rows of a part as its parameters: the text of an array for each of its columns. */
-export function parametersOf(part: Part, rows: readonly object[]): string[] {
-  return WRITES[part].columns.map(([, type, key]) => arrayText(rows, key, type === 'text'));
+/** Those of each part in turn. */
+export function parametersOf({ parts, rows }: Rows): Parameter[] {
+  return parts.flatMap((part, index) => {
+    const all = rows[index] ?? [];
+    return formOf(all).parameters(WRITES[part].columns, all);
+  });
 }

@@ -159,6 +159,31 @@ const diamond: WorkflowStep[] = [
 
 const outputs = () => store.sql`SELECT name, output FROM steps WHERE output IS NOT NULL ORDER BY place`;
 
+describe('runs of one step', () => {
+  // One row travels as its values, a few element by element, many as tables of arrays.
+  it.each([1, 2, 128, 129, 300])('are the same in the store, %i at a time', async (count) => {
+    const rig = await openRig();
+    hello(rig, count);
+    await rig.commit();
+    const runs = Array.from({ length: count }, (_, index) =>
+      rig.run(index % 2 === 0 ? { concurrency: { key: `"${index}" \\ {1,2}, NULL`, limit: 1 } } : {}),
+    );
+    expect(await rig.commit()).toEqual(['runs_insert']);
+    await expectRows(rig);
+    for (const run of runs) rig.accept(run.steps[0] as StepRecord);
+    expect(await rig.commit()).toEqual(['runs_execute']);
+    await expectRows(rig);
+    const next = Array.from({ length: count }, () => rig.run({}));
+    await rig.commit();
+    for (const run of runs) rig.succeed(run.steps[0] as StepRecord, '{"a":["\\\\"]}');
+    expect(await rig.commit()).toEqual(expect.arrayContaining(['runs_assign', 'runs_execute']));
+    expect((await expectRows(rig)).runs).toHaveLength(count);
+    const ended = await store.sql`SELECT DISTINCT output, state FROM runs WHERE end_time IS NOT NULL`;
+    expect([...ended]).toEqual([{ output: '{"a":["\\\\"]}', state: 'SUCCEEDED' }]);
+    expect(next.every(({ steps: [step] }) => step?.state === 'ASSIGNED')).toBe(true);
+  });
+});
+
 describe('a run of several steps', () => {
   it('is read back in every state it goes through', async () => {
     const rig = await openRig();
