@@ -88,7 +88,6 @@ function fire(state: EngineState, turn: Turn, due: Due): void {
 }
 
 function scheduleTimedOut(state: EngineState, turn: Turn, step: StepRecord): void {
-  step.scheduleTimer = NO_TIMER;
   const waitedMs = turn.nowMs - (step.readyMs ?? turn.nowMs);
   const explanation = explainWaiting(state, turn, step);
   const message = `no worker took the step within ${Math.round(waitedMs)} ms: ${explanation.summary}`;

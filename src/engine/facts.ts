@@ -11,7 +11,7 @@ import { clearMissedAccept, workerOf } from './sessions.ts';
 import type { AssignmentRecord, EngineState, FactKind, StepFailure, StepRecord, WorkerRecord } from './state.ts';
 import { moveStep, startWaiting, stepHasEnded, updateRun } from './steps.ts';
 import type { Turn } from './turn.ts';
-import { disarm, exclude } from './waiting.ts';
+import { exclude } from './waiting.ts';
 
 export interface Held {
   readonly worker: WorkerRecord;
@@ -80,7 +80,7 @@ export function acceptStep(state: EngineState, turn: Turn, command: CommandOf<'a
   step.started = true;
   keepPin(step.run, assignment);
   state.timers.disarm(assignment.acceptTimer);
-  disarm(state, step, 'scheduleTimer');
+  state.timers.disarm(step);
   armExecution(state, step, assignment, turn.nowMs);
   updateRun(state, turn, step);
   return null;

@@ -98,7 +98,7 @@ export function createTurn(nowMs: number, ids: Ids): Turn {
 
 /** Whether the run's steps have rows of their own: a single step shares its run's. */
 export function hasStepRows(run: RunRecord): boolean {
-  return run.steps.length > 1;
+  return run.onlyStep === null;
 }
 
 /** The run's row changed; `outputJson` only when the output of its single step became known. */

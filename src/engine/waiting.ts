@@ -97,11 +97,7 @@ export function armReoffer(state: EngineState, turn: Turn, step: StepRecord): vo
   if (nextMs < Number.POSITIVE_INFINITY) step.reofferTimer = state.timers.arm(nextMs, { kind: 'reoffer', step });
 }
 
-export function disarm(
-  state: EngineState,
-  step: StepRecord,
-  timer: 'scheduleTimer' | 'backoffTimer' | 'reofferTimer',
-): void {
+export function disarm(state: EngineState, step: StepRecord, timer: 'backoffTimer' | 'reofferTimer'): void {
   state.timers.disarm(step[timer]);
   step[timer] = NO_TIMER;
 }

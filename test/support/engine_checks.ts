@@ -2,7 +2,7 @@
 import { expect } from 'vitest';
 import { type StepState, stepEnded } from '../../src/domain/step.ts';
 import type { ConcurrencyRecord, EngineState, RunRecord } from '../../src/engine/state.ts';
-import { NO_TIMER } from '../../src/engine/timers.ts';
+import { NO_TIMER, NOWHERE } from '../../src/engine/timers.ts';
 import type { Duel } from './engine_duel.ts';
 import { pictureOfEngine, pictureOfOracle } from './engine_pictures.ts';
 import { addressOf } from './oracle_records.ts';
@@ -142,9 +142,9 @@ function expectDependents(state: EngineState): void {
 
 function expectNoTimers(state: EngineState): void {
   for (const step of [...state.runs.values()].flatMap((run) => run.steps)) {
-    const timers = [step.scheduleTimer, step.backoffTimer, step.reofferTimer];
-    if (stepEnded(step.state) && timers.some((timer) => timer !== NO_TIMER))
-      throw new Error(`${step.stepId} has ended, and has a timer`);
+    const timers = [step.backoffTimer, step.reofferTimer];
+    const isTimed = step.timerPlace !== NOWHERE || timers.some((timer) => timer !== NO_TIMER);
+    if (stepEnded(step.state) && isTimed) throw new Error(`${step.stepId} has ended, and has a timer`);
   }
 }
 
