@@ -7,6 +7,7 @@ import { hasDevice, suits } from '../domain/feasibility.ts';
 import { comparePlaces } from '../domain/priority.ts';
 import { compareRanks, type Rank, rankOf } from '../domain/rank.ts';
 import { assign } from './assignments.ts';
+import { listOpenWorkers } from './capacity.ts';
 import type { DemandIndex } from './demand_index.ts';
 import { holdWithoutPlace, offerHeld, releaseHeld } from './held.ts';
 import type { DemandRecord, EngineState, NamespaceRecord, StepRecord, WorkerRecord } from './state.ts';
@@ -66,7 +67,7 @@ function firstOfLanes(state: EngineState, turn: Turn, lanes: Set<DemandRecord>):
 }
 
 function firstPlaceable(state: EngineState, turn: Turn, demand: DemandRecord): Candidate | null {
-  const fitting = fittingWorkers(state, demand);
+  const fitting = fittingWorkers(state, turn, demand);
   if (fitting.length === 0) return null;
   for (const step of demand.queue) {
     const candidate = bestWorker(fitting, step, turn.nowMs);
@@ -78,17 +79,18 @@ function firstPlaceable(state: EngineState, turn: Turn, demand: DemandRecord): C
 }
 
 function candidateFor(state: EngineState, turn: Turn, step: StepRecord): Candidate | null {
-  return bestWorker(fittingWorkers(state, step.demand), step, turn.nowMs);
+  return bestWorker(fittingWorkers(state, turn, step.demand), step, turn.nowMs);
 }
 
 /** Open workers that meet the demand. */
-function fittingWorkers(state: EngineState, demand: DemandRecord): WorkerRecord[] {
+function fittingWorkers(state: EngineState, turn: Turn, demand: DemandRecord): WorkerRecord[] {
   const { spec, actionKey, namespace } = demand;
   if (spec.pin?.hard) {
     const pinned = state.workers.get(spec.pin.workerId);
     return pinned?.open && mayTake(pinned, spec, namespace) ? [pinned] : [];
   }
   const fitting: WorkerRecord[] = [];
+  listOpenWorkers(state, turn);
   for (const worker of state.openWorkers.get(actionKey)?.near(demand) ?? []) {
     if (mayTake(worker, spec, namespace)) fitting.push(worker);
   }

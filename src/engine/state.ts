@@ -81,8 +81,10 @@ export interface WorkerRecord extends RankedWorker {
   lastAssignMs: number | null;
   graceTimer: TimerHandle;
   acceptMissedTimer: TimerHandle;
-  /** Listed among the open workers of its actions. */
+  /** It could take something now. */
   open: boolean;
+  /** Listed among the open workers of its actions, as it soon is when it is open. */
+  listed: boolean;
 }
 
 export interface StepDefinition {

@@ -66,6 +66,8 @@ export interface Turn {
   readonly effects: Effect[];
   /** Workers that may take more than before. */
   readonly freedWorkers: Set<WorkerRecord>;
+  /** Workers that the lists of open ones may show wrongly. */
+  readonly unlistedWorkers: WorkerRecord[];
   /** Workers that may look different now. */
   readonly touchedWorkers: Set<WorkerRecord>;
   /** Demands with a step that waits anew. */
@@ -87,6 +89,7 @@ export function createTurn(nowMs: number, ids: Ids): Turn {
     changes: [],
     effects: [],
     freedWorkers: new Set(),
+    unlistedWorkers: [],
     touchedWorkers: new Set(),
     openedDemands: new Set(),
     freedKeys: new Set(),
