@@ -57,9 +57,9 @@ function earlier(a: Candidate | null, b: Candidate | null): Candidate | null {
 function firstOfLanes(state: EngineState, turn: Turn, lanes: Set<DemandRecord>): Candidate | null {
   let best: Candidate | null = null;
   for (const lane of lanes) {
-    const head = lane.queue.first();
-    if (head !== undefined && best !== null && comparePlaces(best.step, head) < 0) continue;
-    const found = head === undefined ? null : firstPlaceable(state, turn, lane);
+    const isEmpty = lane.queue.size === 0;
+    if (!isEmpty && best !== null && comparePlaces(best.step, lane) < 0) continue;
+    const found = isEmpty ? null : firstPlaceable(state, turn, lane);
     if (found === null) lanes.delete(lane);
     else if (best === null || comparePlaces(found.step, best.step) < 0) best = found;
   }
@@ -171,9 +171,8 @@ function earliestAmong(
   let earliest = before;
   for (const demands of index?.nearTo(worker) ?? []) {
     for (const demand of demands) {
-      const head = demand.queue.first();
       // Comparing places is far cheaper than asking whether the worker fits, so it goes first.
-      if (head === undefined || (earliest !== null && comparePlaces(earliest, head) <= 0)) continue;
+      if (earliest !== null && comparePlaces(earliest, demand) <= 0) continue;
       if (!mayTake(worker, demand.spec, demand.namespace)) continue;
       earliest = firstOffered(demand, worker, turn.nowMs, earliest);
     }
@@ -181,12 +180,16 @@ function earliestAmong(
   return earliest;
 }
 
+/** Of a demand whose first step goes before `before`. */
 function firstOffered(
   demand: DemandRecord,
   worker: WorkerRecord,
   nowMs: number,
   before: StepRecord | null,
 ): StepRecord | null {
+  const first = demand.queue.first();
+  // As a rule; walking through a queue makes an iterator.
+  if (first !== undefined && first.exclusions === null) return first;
   for (const step of demand.queue) {
     if (before !== null && comparePlaces(before, step) <= 0) return before;
     if (!isExcluded(step, worker, nowMs)) return step;

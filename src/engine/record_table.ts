@@ -11,24 +11,25 @@ const FULL = 0.75;
 interface Part<T> {
   /** Each record stands in the first slot from its hash on that was free. The number of slots is a power of two. */
   slots: (T | undefined)[];
+  /** Eight bits of the hash of each, so that hardly a record is looked at that is not the one; 0: the slot is empty. */
+  tags: Uint8Array;
   size: number;
 }
 
 export class RecordTable<T extends object> {
   size = 0;
   private readonly parts: Part<T>[] = [];
-
   private readonly keyOf: (record: T) => string;
 
   constructor(keyOf: (record: T) => string) {
     this.keyOf = keyOf;
-    for (let part = 0; part < 1 << PARTS_BITS; part++) this.parts.push({ slots: [], size: 0 });
+    for (let part = 0; part < 1 << PARTS_BITS; part++) this.parts.push({ slots: [], tags: NO_TAGS, size: 0 });
   }
 
   get(key: string): T | undefined {
     const hash = hashOf(key);
-    const { slots } = this.partOf(hash);
-    return slots.length === 0 ? undefined : slots[this.slotOf(slots, key, hash)];
+    const part = this.partOf(hash);
+    return part.size === 0 ? undefined : part.slots[this.slotOf(part, key, hash)];
   }
 
   /** Replaces the record of the same key, if there is one. */
@@ -37,21 +38,22 @@ export class RecordTable<T extends object> {
     const hash = hashOf(key);
     const part = this.partOf(hash);
     if (part.size + 1 > part.slots.length * FULL) this.grow(part);
-    const slot = this.slotOf(part.slots, key, hash);
-    if (part.slots[slot] === undefined) {
+    const slot = this.slotOf(part, key, hash);
+    if (part.tags[slot] === 0) {
       part.size += 1;
       this.size += 1;
     }
     part.slots[slot] = record;
+    part.tags[slot] = tagOf(hash);
   }
 
   delete(key: string): boolean {
     const hash = hashOf(key);
     const part = this.partOf(hash);
-    if (part.slots.length === 0) return false;
-    const slot = this.slotOf(part.slots, key, hash);
-    if (part.slots[slot] === undefined) return false;
-    this.close(part.slots, slot);
+    if (part.size === 0) return false;
+    const slot = this.slotOf(part, key, hash);
+    if (part.tags[slot] === 0) return false;
+    this.close(part, slot);
     part.size -= 1;
     this.size -= 1;
     return true;
@@ -67,42 +69,55 @@ export class RecordTable<T extends object> {
   }
 
   /** Where the record of this key is, or would be put. */
-  private slotOf(slots: readonly (T | undefined)[], key: string, hash: number): number {
+  private slotOf({ slots, tags }: Part<T>, key: string, hash: number): number {
     const mask = slots.length - 1;
+    const tag = tagOf(hash);
     let slot = hash & mask;
-    for (let record = slots[slot]; record !== undefined; record = slots[slot]) {
-      if (this.keyOf(record) === key) break;
+    for (let other = tags[slot]; other !== 0; other = tags[slot]) {
+      if (other === tag && this.keyOf(slots[slot] as T) === key) break;
       slot = (slot + 1) & mask;
     }
     return slot;
   }
 
   /** Moves up whatever would not be found any more with an empty slot before it. */
-  private close(slots: (T | undefined)[], from: number): void {
+  private close({ slots, tags }: Part<T>, from: number): void {
     const mask = slots.length - 1;
     let gap = from;
-    for (let slot = (gap + 1) & mask; ; slot = (slot + 1) & mask) {
-      const record = slots[slot];
-      if (record === undefined) break;
+    for (let slot = (gap + 1) & mask; tags[slot] !== 0; slot = (slot + 1) & mask) {
+      const record = slots[slot] as T;
       const home = hashOf(this.keyOf(record)) & mask;
       if (((slot - home) & mask) < ((slot - gap) & mask)) continue;
       slots[gap] = record;
+      tags[gap] = tags[slot] as number;
       gap = slot;
     }
     slots[gap] = undefined;
+    tags[gap] = 0;
   }
 
   private grow(part: Part<T>): void {
     const { slots } = part;
-    part.slots = new Array<T | undefined>(Math.max(SLOTS_MIN, slots.length * 2)).fill(undefined);
-    const mask = part.slots.length - 1;
+    const length = Math.max(SLOTS_MIN, slots.length * 2);
+    part.slots = new Array<T | undefined>(length).fill(undefined);
+    part.tags = new Uint8Array(length);
+    const mask = length - 1;
     for (const record of slots) {
       if (record === undefined) continue;
-      let slot = hashOf(this.keyOf(record)) & mask;
-      while (part.slots[slot] !== undefined) slot = (slot + 1) & mask;
+      const hash = hashOf(this.keyOf(record));
+      let slot = hash & mask;
+      while (part.tags[slot] !== 0) slot = (slot + 1) & mask;
       part.slots[slot] = record;
+      part.tags[slot] = tagOf(hash);
     }
   }
+}
+
+const NO_TAGS = new Uint8Array(0);
+
+/** From other bits than those that choose the part and, as a rule, the slot. */
+function tagOf(hash: number): number {
+  return (hash >>> 16) & 0xff || 1;
 }
 
 /** FNV-1a, and its bits mixed once more: both ends of the number choose a place. */

@@ -40,6 +40,8 @@ export function scheduleRuns(
 /** A draft that was found good, with everything it names. */
 interface Plan {
   readonly draft: RunDraft;
+  /** It was submitted before, or earlier in this very batch. */
+  readonly isRepeated: boolean;
   readonly workflow: WorkflowRecord | null;
   readonly dependencies: ReturnType<typeof dependencyStates> & object;
 }
@@ -54,7 +56,7 @@ function planOf(state: EngineState, seen: ReadonlyMap<string, RunDraft>, draft: 
       : (seen.get(key) ?? state.runsByRequest.get(namespace, draft.requestId) ?? draft.known);
   if (earlier !== null && earlier.requestDigest !== draft.requestDigest) return requestIdReused(draft, earlier.runId);
   // What was submitted before is only found again: what it names may be gone by now.
-  if (earlier !== null) return { draft, workflow: null, dependencies: new Map() };
+  if (earlier !== null) return { draft, isRepeated: true, workflow: null, dependencies: new Map() };
   const workflow = 'workflow' in draft.what ? chosenWorkflow(state, namespace, draft.what.workflow) : null;
   if (isRefusal(workflow)) return workflow;
   const steps = 'step' in draft.what ? [draft.what.step] : (workflow?.steps ?? []);
@@ -69,7 +71,7 @@ function planOf(state: EngineState, seen: ReadonlyMap<string, RunDraft>, draft: 
       { worker_id: draft.pinToWorkerId },
     );
   }
-  return { draft, workflow, dependencies };
+  return { draft, isRepeated: false, workflow, dependencies };
 }
 
 function requestIdReused({ requestId }: RunDraft, runId: string): Refusal {
@@ -81,7 +83,7 @@ function requestIdReused({ requestId }: RunDraft, runId: string): Refusal {
 
 function scheduleOne(state: EngineState, turn: Turn, plan: Plan): () => ScheduledRun {
   const { draft } = plan;
-  if (draft.requestId !== '') {
+  if (plan.isRepeated) {
     const known = state.runsByRequest.get(draft.namespace, draft.requestId) ?? draft.known;
     if (known) return () => ({ runId: known.runId, alreadyScheduled: true, view: null, warnings: [] });
   }

@@ -6,7 +6,7 @@ import type { Explanation } from '../domain/explain.ts';
 import type { Graph } from '../domain/graph.ts';
 import type { Labels } from '../domain/labels.ts';
 import type { Limits, Times } from '../domain/limits.ts';
-import type { QueuePlace } from '../domain/priority.ts';
+import { PRIORITY_DEFAULT, type Priority, type QueuePlace } from '../domain/priority.ts';
 import type { RankedWorker } from '../domain/rank.ts';
 import type { RetryPolicy } from '../domain/retry.ts';
 import type { Sticky } from '../domain/sticky.ts';
@@ -239,7 +239,10 @@ export interface ConcurrencyRecord {
 type RecordedExplanation = Explanation;
 
 /** Steps that ask for the same wait here, in queue order. Exists in the index while any waits. */
-export interface DemandRecord {
+export interface DemandRecord extends QueuePlace {
+  /** Where its first step stands: looking at that among a million would be a miss of the cache for each demand. */
+  priority: Priority;
+  readySequence: number;
   readonly key: string;
   readonly spec: Demand;
   readonly namespace: NamespaceRecord;
@@ -364,7 +367,8 @@ export function nameKey(namespace: string, name: string): string {
 export function createDemand(namespace: NamespaceRecord, spec: Demand, key: string): DemandRecord {
   const actionKey = nameKey(spec.namespace, spec.action);
   const lookupKey = spec.pin?.hard ? pinnedKey(actionKey, spec.pin.workerId) : actionKey;
-  return { key, spec, namespace, actionKey, lookupKey, queue: createSortedQueue() };
+  const place = { priority: PRIORITY_DEFAULT, readySequence: 0 };
+  return { ...place, key, spec, namespace, actionKey, lookupKey, queue: createSortedQueue() };
 }
 
 /** Where the demands of an action wait that only one worker can meet. */
