@@ -8,7 +8,6 @@ import { comparePlaces } from '../domain/priority.ts';
 import { compareRanks, type Rank, rankOf } from '../domain/rank.ts';
 import { assign } from './assignments.ts';
 import { listOpenWorkers } from './capacity.ts';
-import type { DemandIndex } from './demand_index.ts';
 import { holdWithoutPlace, offerHeld, releaseHeld } from './held.ts';
 import type { DemandRecord, EngineState, NamespaceRecord, StepRecord, WorkerRecord } from './state.ts';
 import { pinnedKey } from './state.ts';
@@ -153,23 +152,7 @@ function earliestFor(
   before: StepRecord | null,
 ): StepRecord | null {
   let earliest = before;
-  const isPinned = state.pinnedRuns.has(worker.workerId);
-  for (const key of worker.actionKeys) {
-    earliest = earliestAmong(state.demandsByLookup.get(key), turn, worker, earliest);
-    if (!isPinned) continue;
-    earliest = earliestAmong(state.demandsByLookup.get(pinnedKey(key, worker.workerId)), turn, worker, earliest);
-  }
-  return earliest;
-}
-
-function earliestAmong(
-  index: DemandIndex | undefined,
-  turn: Turn,
-  worker: WorkerRecord,
-  before: StepRecord | null,
-): StepRecord | null {
-  let earliest = before;
-  for (const demands of index?.nearTo(worker) ?? []) {
+  for (const demands of nearTo(state, worker)) {
     for (const demand of demands) {
       // Comparing places is far cheaper than asking whether the worker fits, so it goes first.
       if (earliest !== null && comparePlaces(earliest, demand) <= 0) continue;
@@ -178,6 +161,17 @@ function earliestAmong(
     }
   }
   return earliest;
+}
+
+/** Sets of waiting demands that hold every one which the worker suits. */
+function nearTo(state: EngineState, worker: WorkerRecord): readonly ReadonlySet<DemandRecord>[] {
+  const near: ReadonlySet<DemandRecord>[] = [];
+  const isPinned = state.pinnedRuns.has(worker.workerId);
+  for (const key of worker.actionKeys) {
+    state.demandsByLookup.get(key)?.nearTo(worker, near);
+    if (isPinned) state.demandsByLookup.get(pinnedKey(key, worker.workerId))?.nearTo(worker, near);
+  }
+  return near;
 }
 
 /** Of a demand whose first step goes before `before`. */
