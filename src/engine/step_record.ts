@@ -4,6 +4,7 @@
  */
 import type { Priority, QueuePlace } from '../domain/priority.ts';
 import type { StepState } from '../domain/step.ts';
+import { FIRST_GENERATION } from './generations.ts';
 import type { AttemptRow } from './rows.ts';
 import type { RunRecord } from './run_record.ts';
 import type {
@@ -36,7 +37,7 @@ export interface StepRole {
 /** What has happened to one step. */
 class Course {
   assignment: AssignmentRecord | null = null;
-  generation = 1;
+  generation = FIRST_GENERATION;
   invalidInput: InvalidInput | null = null;
   storedSuccess: AttemptRow | null = null;
   outputBytes = 0;
@@ -80,7 +81,8 @@ const PRIORITY = { shift: 7, mask: 0x7 };
 const QUEUED = { shift: 10, mask: 0x1 };
 /** It waits since its run was made, for as long as its role says: ready time and deadline follow from that. */
 const PLAIN_WAIT = { shift: 11, mask: 0x1 };
-const OPEN_NEEDS = { shift: 12, mask: 0xffff };
+/** All that is left of the 31 bits that are no object of their own. */
+const OPEN_NEEDS = { shift: 12, mask: 0x7ffff };
 
 type Bits = typeof STATE;
 

@@ -1,5 +1,7 @@
 /** What must hold of the engine after every command of a duel, whatever the naive plane thinks. */
+
 import { expect } from 'vitest';
+import { comparePlaces } from '../../src/domain/priority.ts';
 import { type StepState, stepEnded } from '../../src/domain/step.ts';
 import type { ConcurrencyRecord, EngineState, RunRecord } from '../../src/engine/state.ts';
 import { NO_TIMER, NOWHERE } from '../../src/engine/timers.ts';
@@ -85,7 +87,9 @@ function expectQueues(state: EngineState): void {
   const listed = [...state.demandsByLookup.values()].flatMap((demands) => [...demands]);
   if (listed.length !== state.demands.size) throw new Error('the two indexes of demands differ in size');
   for (const demand of state.demands.values()) {
-    if (demand.queue.size === 0) throw new Error('an empty demand is kept');
+    const first = demand.queue.first();
+    if (first === undefined) throw new Error('an empty demand is kept');
+    if (comparePlaces(demand, first) !== 0) throw new Error(`${demand.key} is not at the place of its first step`);
     if (!state.demandsByLookup.get(demand.lookupKey)?.has(demand)) throw new Error(`${demand.key} is not looked up`);
   }
 }
