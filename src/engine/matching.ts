@@ -16,14 +16,10 @@ import { isExcluded } from './waiting.ts';
 
 /** Assigns until nothing that waits has a worker that may take it. */
 export function match(state: EngineState, turn: Turn): void {
-  const lanes = new Set<DemandRecord>();
   holdWithoutPlace(state, turn);
   for (;;) {
     offerHeld(state, turn, (step) => candidateFor(state, turn, step) !== null);
-    // An assignment can open demands too: a pin moves the run's other steps to another one.
-    for (const demand of turn.openedDemands) lanes.add(demand);
-    turn.openedDemands.clear();
-    const next = earlier(firstOfLanes(state, turn, lanes), firstForFreed(state, turn));
+    const next = earlier(firstOfOpened(state, turn), firstForFreed(state, turn));
     if (next !== null) assign(state, turn, next.step, next.worker, explained(next, turn));
     else if (!releaseHeld(state, turn)) return;
   }
@@ -52,14 +48,17 @@ function earlier(a: Candidate | null, b: Candidate | null): Candidate | null {
   return comparePlaces(a.step, b.step) <= 0 ? a : b;
 }
 
-/** The earliest step of the opened demands that somebody may take, with the best who may. Exhausted lanes are dropped. */
-function firstOfLanes(state: EngineState, turn: Turn, lanes: Set<DemandRecord>): Candidate | null {
+/**
+ * The earliest step of the opened demands that somebody may take, with the best who may. Exhausted ones are dropped; an
+ * assignment can open others, as a pin moves the run's other steps.
+ */
+function firstOfOpened(state: EngineState, turn: Turn): Candidate | null {
   let best: Candidate | null = null;
-  for (const lane of lanes) {
-    const isEmpty = lane.queue.size === 0;
-    if (!isEmpty && best !== null && comparePlaces(best.step, lane) < 0) continue;
-    const found = isEmpty ? null : firstPlaceable(state, turn, lane);
-    if (found === null) lanes.delete(lane);
+  for (const demand of turn.openedDemands) {
+    const isEmpty = demand.queue.size === 0;
+    if (!isEmpty && best !== null && comparePlaces(best.step, demand) < 0) continue;
+    const found = isEmpty ? null : firstPlaceable(state, turn, demand);
+    if (found === null) turn.openedDemands.delete(demand);
     else if (best === null || comparePlaces(found.step, best.step) < 0) best = found;
   }
   return best;

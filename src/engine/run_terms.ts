@@ -20,11 +20,13 @@ interface Asked {
 }
 
 /** By what it is that runs, and by the wishes: both are kept once where they are equal. */
-export type KnownTerms = Map<StepDefinition | WorkflowRecord, Map<RunTerms['desired'], Asked[]>>;
+export interface KnownTerms {
+  readonly byWhat: Map<StepDefinition | WorkflowRecord, Map<RunTerms['desired'], Asked[]>>;
+  /** Of all lists together. */
+  count: number;
+}
 
-/**
- * A run and its steps, BLOCKED all of them, in no index yet; the single step of a run has the run's id.
- */
+/** A run and its steps, BLOCKED all of them, in no index yet; the single step of a run has the run's id. */
 export function newRun(
   state: EngineState,
   fields: RunFields,
@@ -55,24 +57,32 @@ function askedOf(state: EngineState, fields: RunFields, definitions: readonly St
   const what = fields.workflow ?? only;
   // What is one run's own is not looked for in others.
   if (what === undefined || !isCommon(fields)) return newAsked(state, fields, definitions);
-  let byWishes = state.knownTerms.get(what);
-  if (byWishes === undefined) {
-    if (state.knownTerms.size === ASKED_MAX) state.knownTerms.clear();
-    byWishes = new Map();
-    state.knownTerms.set(what, byWishes);
-  }
-  let variants = byWishes.get(fields.desired);
-  if (variants === undefined) {
-    if (byWishes.size === ASKED_MAX) byWishes.clear();
-    variants = [];
-    byWishes.set(fields.desired, variants);
-  }
+  const variants = variantsOf(state.knownTerms, what, fields.desired);
   const known = variants.find((variant) => isAskedAlike(variant, fields));
   if (known !== undefined) return known;
-  if (variants.length === VARIANTS_MAX) variants.shift();
   const asked = newAsked(state, fields, definitions);
+  if (variants.length === VARIANTS_MAX) variants.shift();
+  else state.knownTerms.count += 1;
   variants.push(asked);
   return asked;
+}
+
+function variantsOf(known: KnownTerms, what: StepDefinition | WorkflowRecord, desired: RunTerms['desired']): Asked[] {
+  if (known.count >= ASKED_MAX) {
+    known.byWhat.clear();
+    known.count = 0;
+  }
+  let byWishes = known.byWhat.get(what);
+  if (byWishes === undefined) {
+    byWishes = new Map();
+    known.byWhat.set(what, byWishes);
+  }
+  let variants = byWishes.get(desired);
+  if (variants === undefined) {
+    variants = [];
+    byWishes.set(desired, variants);
+  }
+  return variants;
 }
 
 function isCommon({ concurrency, dependsOn, equal }: RunFields): boolean {

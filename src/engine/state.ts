@@ -335,7 +335,7 @@ export function createState(limits: Limits, times: Times, startMs: number): Engi
     workersListing: new Map(),
     runs: new RunTable(),
     runsByRequest: new RequestTable(),
-    knownTerms: new Map(),
+    knownTerms: { byWhat: new Map(), count: 0 },
     assignments: new Map(),
     endedAssignments: new Map(),
     endedRuns: new Map(),
