@@ -57,7 +57,7 @@ export function assign(
   state.assignments.set(assignment.assignmentId, step);
   // It has less room than before: what waits did not become possible for it by this.
   const wasFreed = turn.freedWorkers.has(worker);
-  capacityChanged(state, turn, worker);
+  capacityChanged(turn, worker);
   if (!wasFreed) turn.freedWorkers.delete(worker);
   becomeLive(state, turn, step.run, (other) => moveStep(other, 'HOLD'));
   pinByAssignment(state, turn, step);
@@ -122,7 +122,7 @@ export function endAssignment(state: EngineState, turn: Turn, step: StepRecord, 
       reconsiderLive(state, turn, step.run, false);
     }
   }
-  capacityChanged(state, turn, worker);
+  capacityChanged(turn, worker);
 }
 
 /** Keeps the place for a handler that may still run: as long as there is a process that could be running it. */
@@ -139,16 +139,16 @@ function pushCancel(turn: Turn, worker: WorkerRecord, assignmentId: string, reas
 }
 
 /** It ended while it was on its way out: the worker will be told to stop it, and says when it has. */
-export function reserveLate(state: EngineState, turn: Turn, worker: WorkerRecord, assignmentId: string): void {
+export function reserveLate(turn: Turn, worker: WorkerRecord, assignmentId: string): void {
   reserve(turn, worker, assignmentId);
-  capacityChanged(state, turn, worker);
+  capacityChanged(turn, worker);
 }
 
 /** The worker said that what the server had ended is over: its place is free. */
-export function freeReserved(state: EngineState, turn: Turn, worker: WorkerRecord, assignmentId: string): boolean {
+export function freeReserved(turn: Turn, worker: WorkerRecord, assignmentId: string): boolean {
   if (!worker.reserved.delete(assignmentId)) return false;
   workerChanged(turn, worker);
-  capacityChanged(state, turn, worker);
+  capacityChanged(turn, worker);
   return true;
 }
 

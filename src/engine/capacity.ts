@@ -5,17 +5,29 @@ import { type EngineState, nameKey, type WorkerRecord } from './state.ts';
 import type { Turn } from './turn.ts';
 
 /** To be called after anything that decides whether, or what, the worker may take. */
-export function capacityChanged(state: EngineState, turn: Turn, worker: WorkerRecord): void {
+export function capacityChanged(turn: Turn, worker: WorkerRecord): void {
   turn.touchedWorkers.add(worker);
   worker.slotsUsed = worker.assignments.size + worker.reserved.size;
   if (worker.leases.size > 0) countDevices(worker);
   worker.notReadyReason = notReadyReason(worker);
   const open = isOpen(worker);
-  if (open) turn.freedWorkers.add(worker);
-  if (open && worker.open) replaceOpen(state, worker);
-  else if (open) addOpen(state, worker);
-  else if (worker.open) removeOpen(state, worker);
   worker.open = open;
+  if (open) turn.freedWorkers.add(worker);
+  if (open || worker.listed) turn.unlistedWorkers.push(worker);
+}
+
+/**
+ * Brings the lists of open workers up to date; to be called before they are looked at, and when the turn ends. Until then
+ * most workers that end a step have been given the next: of all their lists they have left and entered none.
+ */
+export function listOpenWorkers(state: EngineState, turn: Turn): void {
+  for (const worker of turn.unlistedWorkers) {
+    if (worker.open && worker.listed) replaceOpen(state, worker);
+    else if (worker.open) addOpen(state, worker);
+    else if (worker.listed) removeOpen(state, worker);
+    worker.listed = worker.open;
+  }
+  turn.unlistedWorkers.length = 0;
 }
 
 function addOpen(state: EngineState, worker: WorkerRecord): void {
@@ -56,7 +68,7 @@ export function setActions(state: EngineState, turn: Turn, worker: WorkerRecord,
   forgetActions(state, worker);
   worker.actions = actions;
   listActions(state, worker);
-  capacityChanged(state, turn, worker);
+  capacityChanged(turn, worker);
 }
 
 /** Puts the worker's actions into the indexes; nothing of it may be there. */
@@ -67,7 +79,7 @@ export function listActions(state: EngineState, worker: WorkerRecord): void {
 
 /** Takes the worker out of every index of its actions. */
 export function forgetActions(state: EngineState, worker: WorkerRecord): void {
-  if (worker.open) removeOpen(state, worker);
+  if (worker.listed) removeOpen(state, worker);
   for (const key of worker.actionKeys) {
     const listing = (state.workersListing.get(key) ?? 0) - 1;
     if (listing > 0) state.workersListing.set(key, listing);
@@ -75,6 +87,7 @@ export function forgetActions(state: EngineState, worker: WorkerRecord): void {
   }
   worker.actionKeys = [];
   worker.open = false;
+  worker.listed = false;
 }
 
 function notReadyReason(worker: WorkerRecord): string | null {

@@ -5,7 +5,7 @@
 import { createSortedQueue } from './sorted_queue.ts';
 import { type ConcurrencyRecord, type EngineState, nameKey, type RunRecord, type StepRecord } from './state.ts';
 import { stepChanged, type Turn } from './turn.ts';
-import { dequeue, disarm } from './waiting.ts';
+import { dequeue } from './waiting.ts';
 
 /** The record of the run's key; made when there is none. Only for runs that have a key. */
 export function concurrencyOf(state: EngineState, run: RunRecord): ConcurrencyRecord {
@@ -26,7 +26,7 @@ export function mustHold(state: EngineState, run: RunRecord): boolean {
 
 /** A ready step of a run without a place: BLOCKED, and its schedule clock does not run. The caller moves its state. */
 export function addHeld(state: EngineState, step: StepRecord): void {
-  disarm(state, step, 'scheduleTimer');
+  state.timers.disarm(step);
   step.scheduleDeadlineMs = null;
   step.blockedOn = 'HELD';
   concurrencyOf(state, step.run).held.add(step);

@@ -51,9 +51,9 @@ export class DemandIndex implements Iterable<DemandRecord> {
     else this.rest.delete(demand);
   }
 
-  /** Sets that hold every demand which the worker suits, and others. */
-  nearTo(worker: WorkerRecord): ReadonlySet<DemandRecord>[] {
-    const near: ReadonlySet<DemandRecord>[] = this.rest.size === 0 ? [] : [this.rest];
+  /** Adds sets that hold every demand which the worker suits, and others. */
+  nearTo(worker: WorkerRecord, near: ReadonlySet<DemandRecord>[]): void {
+    if (this.rest.size > 0) near.push(this.rest);
     if (this.byLabel.size > worker.labels.size) {
       for (const [key, value] of worker.labels) addIfAny(near, this.byLabel.get(key)?.get(value));
     } else {
@@ -62,7 +62,6 @@ export class DemandIndex implements Iterable<DemandRecord> {
     // A worker without tags may suit whatever tags are asked for.
     if (worker.tags.size === 0) for (const demands of this.byTag.values()) near.push(demands);
     else if (this.byTag.size > 0) for (const tag of worker.tags) addIfAny(near, this.byTag.get(tag));
-    return near;
   }
 }
 

@@ -79,7 +79,7 @@ function fire(state: EngineState, turn: Turn, due: Due): void {
     case 'accept_missed':
       due.worker.acceptMissed = false;
       due.worker.acceptMissedTimer = NO_TIMER;
-      capacityChanged(state, turn, due.worker);
+      capacityChanged(turn, due.worker);
       break;
     case 'forget':
       forgetEnded(state, turn.nowMs);
@@ -88,7 +88,6 @@ function fire(state: EngineState, turn: Turn, due: Due): void {
 }
 
 function scheduleTimedOut(state: EngineState, turn: Turn, step: StepRecord): void {
-  step.scheduleTimer = NO_TIMER;
   const waitedMs = turn.nowMs - (step.readyMs ?? turn.nowMs);
   const explanation = explainWaiting(state, turn, step);
   const message = `no worker took the step within ${Math.round(waitedMs)} ms: ${explanation.summary}`;
@@ -130,6 +129,6 @@ function sessionOver(state: EngineState, turn: Turn, worker: WorkerRecord): void
   worker.lastSeenMs = Math.max(worker.lastSeenMs ?? 0, turn.nowMs - state.times.reconnectGraceMs);
   worker.sessionHash = null;
   worker.reserved.clear();
-  capacityChanged(state, turn, worker);
+  capacityChanged(turn, worker);
   workerChanged(turn, worker);
 }

@@ -23,7 +23,6 @@ export function updateRun(
   run.priority = command.priority ?? run.priority;
   if (command.runsOn !== null) {
     run.runsOn = command.runsOn;
-    run.edited = true;
   }
   for (const step of run.steps) if (!stepEnded(step.state)) editStep(state, turn, step);
   runChanged(turn, run);

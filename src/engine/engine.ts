@@ -2,6 +2,7 @@
 import { DEFAULT_LIMITS, DEFAULT_TIMES, type Limits, type Times } from '../domain/limits.ts';
 import { isRefusal, type Refusal } from '../domain/refusal.ts';
 import { cancelRun } from './cancel.ts';
+import { listOpenWorkers } from './capacity.ts';
 import type { CommandKind, CommandOf, ResultOf } from './commands.ts';
 import { settleDependents } from './dependencies.ts';
 import { postponeDeadlines, tick } from './due.ts';
@@ -157,6 +158,7 @@ export function engineOf(state: EngineState): Engine {
         settleDependents(state, turn);
         if (hasMatches(turn)) match(state, turn);
       } while (turn.endedRuns.length > 0);
+      listOpenWorkers(state, turn);
       const result = typeof answer === 'function' ? answer() : answer;
       if (isRefusal(result) && turn.changes.length > 0 && !mayChangeAndRefuse(command.kind)) {
         throw new Error(`${command.kind} refused (${result.refused}) after it had changed something`);

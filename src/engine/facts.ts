@@ -11,7 +11,7 @@ import { clearMissedAccept, workerOf } from './sessions.ts';
 import type { AssignmentRecord, EngineState, FactKind, StepFailure, StepRecord, WorkerRecord } from './state.ts';
 import { moveStep, startWaiting, stepHasEnded, updateRun } from './steps.ts';
 import type { Turn } from './turn.ts';
-import { disarm, exclude } from './waiting.ts';
+import { exclude } from './waiting.ts';
 
 export interface Held {
   readonly worker: WorkerRecord;
@@ -35,12 +35,12 @@ export function held(
   worker.lastSeenMs = turn.nowMs;
   if (worker.acceptMissed) {
     clearMissedAccept(state, worker);
-    capacityChanged(state, turn, worker);
+    capacityChanged(turn, worker);
   }
   const step = state.assignments.get(assignmentId);
   if (step?.assignment?.worker === worker) return { worker, step, assignment: step.assignment };
   if (ends !== null) {
-    freeReserved(state, turn, worker, assignmentId);
+    freeReserved(turn, worker, assignmentId);
     if (state.endedAssignments.get(assignmentId)?.fact === ends) return null;
   }
   return refuse('STALE_ASSIGNMENT', `assignment_id "${assignmentId}" is not held by this stream`, {
@@ -60,7 +60,7 @@ export function handedOver(state: EngineState, turn: Turn, command: CommandOf<'h
   const step = state.assignments.get(assignmentId);
   if (step?.assignment == null) {
     const worker = state.workersByConnection.get(connection);
-    if (worker) reserveLate(state, turn, worker, assignmentId);
+    if (worker) reserveLate(turn, worker, assignmentId);
     return null;
   }
   if (step.assignment.acceptMs !== null) return null;
@@ -80,7 +80,7 @@ export function acceptStep(state: EngineState, turn: Turn, command: CommandOf<'a
   step.started = true;
   keepPin(step.run, assignment);
   state.timers.disarm(assignment.acceptTimer);
-  disarm(state, step, 'scheduleTimer');
+  state.timers.disarm(step);
   armExecution(state, step, assignment, turn.nowMs);
   updateRun(state, turn, step, null, 'EXECUTION');
   return null;

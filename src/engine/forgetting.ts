@@ -1,6 +1,6 @@
 /** What has ended stays in memory for a while, so that late facts and repeated requests find it; then it goes. */
 import { forgetSuccess } from './equal_records.ts';
-import { type EngineState, nameKey, type RunRecord } from './state.ts';
+import type { EngineState, RunRecord } from './state.ts';
 import { NO_TIMER } from './timers.ts';
 
 // One timer serves all that has ended, and fires no more often than this: memory is not in a hurry.
@@ -41,7 +41,7 @@ export function forgetEnded(state: EngineState, nowMs: number): void {
 }
 
 export function forgetRun(state: EngineState, run: RunRecord): void {
-  state.runs.delete(run.runId);
+  state.runs.delete(run);
+  state.runsByRequest.delete(run);
   forgetSuccess(state, run);
-  if (run.requestId !== '') state.runsByRequest.delete(nameKey(run.namespace.name, run.requestId));
 }

@@ -29,7 +29,7 @@ import type {
   WorkflowName,
 } from './state.ts';
 import type { LeaderboardLine, RunTotals, StepTotals } from './totals.ts';
-import { type Change, hasStepRows } from './turn.ts';
+import type { Change } from './turn.ts';
 
 /** What the definition column of a run holds, as JSON. */
 export interface RunDefinition {
@@ -78,7 +78,8 @@ type RunColumns = Omit<{ [K in keyof StepColumns]: null }, 'end_ms' | 'cancel_re
  * times as much.
  */
 export function runUpdateRow(run: RunRecord, outputJson: string | null): RunUpdateRow {
-  const shared = hasStepRows(run) ? { ...NO_STEP } : stepColumns(run.steps[0] as StepRecord, outputJson);
+  const step = run.onlyStep;
+  const shared = step === null ? { ...NO_STEP } : stepColumns(step, outputJson);
   return Object.assign(shared, {
     run_id: run.runId,
     revision: run.revision,
@@ -88,7 +89,7 @@ export function runUpdateRow(run: RunRecord, outputJson: string | null): RunUpda
     end_ms: run.endMs,
     // One step of the run may have been told to stop, rather than the run.
     cancel_reason: run.cancelReason ?? ('cancel_reason' in shared ? shared.cancel_reason : null),
-    failure: failureJson(run.failure ?? (hasStepRows(run) ? null : (run.steps[0]?.failure ?? null))),
+    failure: failureJson(run.failure ?? step?.failure ?? null),
     runs_on: run.edited ? JSON.stringify(run.runsOn) : null,
     pinned_worker_id: run.pinnedWorkerId,
     kept_pin_worker_id: run.keptPin?.workerId ?? null,
@@ -137,7 +138,7 @@ export function runExecuteRow(run: RunRecord, outputJson: string | null): RunExe
 }
 
 export function runInsertRow(run: RunRecord, inputJson: string, outputJson: string | null): RunInsertRow {
-  const step = hasStepRows(run) ? null : (run.steps[0] as StepRecord);
+  const step = run.onlyStep;
   const definition: RunDefinition = {
     step: run.workflow === null ? (step?.definition ?? null) : null,
     desired: run.desired,

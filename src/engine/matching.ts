@@ -7,7 +7,7 @@ import { hasDevice, suits } from '../domain/feasibility.ts';
 import { comparePlaces } from '../domain/priority.ts';
 import { compareRanks, type Rank, rankOf } from '../domain/rank.ts';
 import { assign } from './assignments.ts';
-import type { DemandIndex } from './demand_index.ts';
+import { listOpenWorkers } from './capacity.ts';
 import { holdWithoutPlace, offerHeld, releaseHeld } from './held.ts';
 import type { DemandRecord, EngineState, NamespaceRecord, StepRecord, WorkerRecord } from './state.ts';
 import { pinnedKey } from './state.ts';
@@ -16,14 +16,10 @@ import { isExcluded } from './waiting.ts';
 
 /** Assigns until nothing that waits has a worker that may take it. */
 export function match(state: EngineState, turn: Turn): void {
-  const lanes = new Set<DemandRecord>();
   holdWithoutPlace(state, turn);
   for (;;) {
     offerHeld(state, turn, (step) => candidateFor(state, turn, step) !== null);
-    // An assignment can open demands too: a pin moves the run's other steps to another one.
-    for (const demand of turn.openedDemands) lanes.add(demand);
-    turn.openedDemands.clear();
-    const next = earlier(firstOfLanes(state, turn, lanes), firstForFreed(state, turn));
+    const next = earlier(firstOfOpened(state, turn), firstForFreed(state, turn));
     if (next !== null) assign(state, turn, next.step, next.worker, explained(next, turn));
     else if (!releaseHeld(state, turn)) return;
   }
@@ -52,21 +48,24 @@ function earlier(a: Candidate | null, b: Candidate | null): Candidate | null {
   return comparePlaces(a.step, b.step) <= 0 ? a : b;
 }
 
-/** The earliest step of the opened demands that somebody may take, with the best who may. Exhausted lanes are dropped. */
-function firstOfLanes(state: EngineState, turn: Turn, lanes: Set<DemandRecord>): Candidate | null {
+/**
+ * The earliest step of the opened demands that somebody may take, with the best who may. Exhausted ones are dropped; an
+ * assignment can open others, as a pin moves the run's other steps.
+ */
+function firstOfOpened(state: EngineState, turn: Turn): Candidate | null {
   let best: Candidate | null = null;
-  for (const lane of lanes) {
-    const head = lane.queue.first();
-    if (head !== undefined && best !== null && comparePlaces(best.step, head) < 0) continue;
-    const found = head === undefined ? null : firstPlaceable(state, turn, lane);
-    if (found === null) lanes.delete(lane);
+  for (const demand of turn.openedDemands) {
+    const isEmpty = demand.queue.size === 0;
+    if (!isEmpty && best !== null && comparePlaces(best.step, demand) < 0) continue;
+    const found = isEmpty ? null : firstPlaceable(state, turn, demand);
+    if (found === null) turn.openedDemands.delete(demand);
     else if (best === null || comparePlaces(found.step, best.step) < 0) best = found;
   }
   return best;
 }
 
 function firstPlaceable(state: EngineState, turn: Turn, demand: DemandRecord): Candidate | null {
-  const fitting = fittingWorkers(state, demand);
+  const fitting = fittingWorkers(state, turn, demand);
   if (fitting.length === 0) return null;
   for (const step of demand.queue) {
     const candidate = bestWorker(fitting, step, turn.nowMs);
@@ -78,17 +77,18 @@ function firstPlaceable(state: EngineState, turn: Turn, demand: DemandRecord): C
 }
 
 function candidateFor(state: EngineState, turn: Turn, step: StepRecord): Candidate | null {
-  return bestWorker(fittingWorkers(state, step.demand), step, turn.nowMs);
+  return bestWorker(fittingWorkers(state, turn, step.demand), step, turn.nowMs);
 }
 
 /** Open workers that meet the demand. */
-function fittingWorkers(state: EngineState, demand: DemandRecord): WorkerRecord[] {
+function fittingWorkers(state: EngineState, turn: Turn, demand: DemandRecord): WorkerRecord[] {
   const { spec, actionKey, namespace } = demand;
   if (spec.pin?.hard) {
     const pinned = state.workers.get(spec.pin.workerId);
     return pinned?.open && mayTake(pinned, spec, namespace) ? [pinned] : [];
   }
   const fitting: WorkerRecord[] = [];
+  listOpenWorkers(state, turn);
   for (const worker of state.openWorkers.get(actionKey)?.near(demand) ?? []) {
     if (mayTake(worker, spec, namespace)) fitting.push(worker);
   }
@@ -151,27 +151,10 @@ function earliestFor(
   before: StepRecord | null,
 ): StepRecord | null {
   let earliest = before;
-  const isPinned = state.pinnedRuns.has(worker.workerId);
-  for (const key of worker.actionKeys) {
-    earliest = earliestAmong(state.demandsByLookup.get(key), turn, worker, earliest);
-    if (!isPinned) continue;
-    earliest = earliestAmong(state.demandsByLookup.get(pinnedKey(key, worker.workerId)), turn, worker, earliest);
-  }
-  return earliest;
-}
-
-function earliestAmong(
-  index: DemandIndex | undefined,
-  turn: Turn,
-  worker: WorkerRecord,
-  before: StepRecord | null,
-): StepRecord | null {
-  let earliest = before;
-  for (const demands of index?.nearTo(worker) ?? []) {
+  for (const demands of nearTo(state, worker)) {
     for (const demand of demands) {
-      const head = demand.queue.first();
       // Comparing places is far cheaper than asking whether the worker fits, so it goes first.
-      if (head === undefined || (earliest !== null && comparePlaces(earliest, head) <= 0)) continue;
+      if (earliest !== null && comparePlaces(earliest, demand) <= 0) continue;
       if (!mayTake(worker, demand.spec, demand.namespace)) continue;
       earliest = firstOffered(demand, worker, turn.nowMs, earliest);
     }
@@ -179,12 +162,27 @@ function earliestAmong(
   return earliest;
 }
 
+/** Sets of waiting demands that hold every one which the worker suits. */
+function nearTo(state: EngineState, worker: WorkerRecord): readonly ReadonlySet<DemandRecord>[] {
+  const near: ReadonlySet<DemandRecord>[] = [];
+  const isPinned = state.pinnedRuns.has(worker.workerId);
+  for (const key of worker.actionKeys) {
+    state.demandsByLookup.get(key)?.nearTo(worker, near);
+    if (isPinned) state.demandsByLookup.get(pinnedKey(key, worker.workerId))?.nearTo(worker, near);
+  }
+  return near;
+}
+
+/** Of a demand whose first step goes before `before`. */
 function firstOffered(
   demand: DemandRecord,
   worker: WorkerRecord,
   nowMs: number,
   before: StepRecord | null,
 ): StepRecord | null {
+  const first = demand.queue.first();
+  // As a rule; walking through a queue makes an iterator.
+  if (first !== undefined && first.exclusions === null) return first;
   for (const step of demand.queue) {
     if (before !== null && comparePlaces(before, step) <= 0) return before;
     if (!isExcluded(step, worker, nowMs)) return step;

@@ -17,8 +17,10 @@ import {
 import type { Turn } from './turn.ts';
 import { requeue } from './waiting.ts';
 
+type WhatRunAsks = Pick<RunRecord, 'namespace' | 'sticky' | 'runsOn' | 'desired' | 'pinnedWorkerId'>;
+
 /** What the step asks for: its own tags and labels, the run's, and the worker the run is pinned to. */
-export function demandOf(state: EngineState, run: RunRecord, definition: StepDefinition): DemandRecord {
+export function demandOf(state: EngineState, run: WhatRunAsks, definition: StepDefinition): DemandRecord {
   const spec = {
     namespace: run.namespace.name,
     action: definition.action,
@@ -46,7 +48,7 @@ export function checkRunsOn(
   return null;
 }
 
-function pinOf(state: EngineState, run: RunRecord): Pin | null {
+function pinOf(state: EngineState, run: WhatRunAsks): Pin | null {
   if (run.sticky === 'NONE' || run.pinnedWorkerId === null) return null;
   const worker = state.workers.get(run.pinnedWorkerId);
   const hard = run.sticky === 'HARD';

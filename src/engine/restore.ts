@@ -29,7 +29,9 @@ import type {
   WorkflowNameRow,
   WorkflowRow,
 } from './rows.ts';
-import { addSteps, indexRun } from './runs.ts';
+import type { RunFields } from './run_record.ts';
+import { newRun } from './run_terms.ts';
+import { indexRun } from './runs.ts';
 import { startGrace } from './sessions.ts';
 import { sharedRunIds } from './shared.ts';
 import {
@@ -228,10 +230,10 @@ export function restoreRun(
   if (namespace === undefined)
     throw new Error(`run ${row.run_id} is of namespace "${row.namespace}", which is not stored`);
   const definition = texts.definition(row.definition);
-  const run = runOf(namespace, row, definition, workflow, texts);
   const definitions = workflow?.steps ?? (definition.step === null ? [] : [definition.step]);
   const rows = new Map(stepRows.map((step) => [step.name, step]));
-  addSteps(state, run, definitions, (name) => rows.get(name)?.step_id ?? '');
+  const fields = fieldsOf(namespace, row, definition, workflow, texts);
+  const run = newRun(state, fields, definitions, (name) => rows.get(name)?.step_id ?? '');
   const own = hasStepRows(run) ? null : ownStep(row);
   for (const step of run.steps) restoreStep(step, own ?? rowOf(rows, step), texts);
   for (const [name, stepRow] of rows) restoreGeneration(run, name, stepRow);
@@ -242,13 +244,13 @@ export function restoreRun(
   return run;
 }
 
-function runOf(
+function fieldsOf(
   namespace: NamespaceRecord,
   row: LiveRunRow,
   definition: RunDefinition,
   workflow: WorkflowRecord | null,
   texts: Texts,
-): RunRecord {
+): RunFields {
   const kept = row.kept_pin_worker_id;
   return {
     runId: row.run_id,
@@ -260,19 +262,13 @@ function runOf(
     dependsOn: sharedRunIds(row.depends_on === null ? [] : JSON.parse(row.depends_on)),
     scheduleTimeoutMs: definition.scheduleTimeoutMs ?? null,
     executionTimeoutMs: definition.executionTimeoutMs ?? null,
-    steps: [],
     runsOn: texts.parsed(row.runs_on) as RunRecord['runsOn'],
     desired: definition.desired,
     pinnedWorkerId: row.pinned_worker_id,
     keptPin: kept === null ? null : { workerId: kept, sequence: 0 },
-    openDependencies: 0,
-    live: false,
     equal: equalKeyOf(row.content_hash ?? '', workflow, row.action ?? ''),
-    follows: null,
     executedBy: row.executed_by_run_id ?? null,
-    failureState: 'FAILED',
     stepBacks: row.step_backs ?? 0,
-    edited: false,
     failure: row.end_ms === null || row.failure === null ? null : JSON.parse(row.failure),
     metadata: texts.parsed(row.metadata) as RunRecord['metadata'],
     requestId: row.request_id ?? '',
@@ -370,10 +366,9 @@ function restoreStep(step: StepRecord, row: StoredStep, texts: Texts): void {
   step.attemptBase = row.attempt_base;
   step.started = row.started;
   step.assignedOnce = row.assigned_once;
-  step.readyMs = row.ready_ms;
   step.endMs = row.end_ms;
   step.endSequence = row.end_sequence;
-  step.scheduleDeadlineMs = row.schedule_deadline_ms;
+  step.setWait(row.ready_ms, row.schedule_deadline_ms);
   step.progress = row.progress === null ? null : JSON.parse(row.progress);
   step.failure = row.failure === null ? null : JSON.parse(row.failure);
   restoreInvalidInput(step, row.invalid_input ?? null);

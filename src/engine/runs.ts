@@ -5,22 +5,13 @@ import type { CommandOf, LiveStep, ResultOf, RunDraft, ScheduledRun, StoredSucce
 import { dependencyStates, dependOn, failByDependency } from './dependencies.ts';
 import { arrive } from './equal.ts';
 import { awaitEquals, equalKeyOf } from './equal_records.ts';
-import { FIRST_GENERATION } from './generations.ts';
-import { checkRunsOn, demandOf, indexPin } from './pins.ts';
+import { checkRunsOn, indexPin } from './pins.ts';
+import type { RunFields } from './run_record.ts';
+import { newRun } from './run_terms.ts';
 import { sharedDefinition, sharedDesired, sharedMetadata, sharedRunIds, sharedTags } from './shared.ts';
-import {
-  type DemandRecord,
-  type EngineState,
-  type NamespaceRecord,
-  nameKey,
-  type RunRecord,
-  type StepDefinition,
-  type StepRecord,
-  type WorkflowRecord,
-} from './state.ts';
+import { type EngineState, type NamespaceRecord, nameKey, type RunRecord, type WorkflowRecord } from './state.ts';
 import { startStep } from './steps.ts';
-import { NO_TIMER } from './timers.ts';
-import { countLiveRun, countNewStep, type StepTotals, stepTotalsOf } from './totals.ts';
+import { countLiveRun } from './totals.ts';
 import { hasStepRows, type Turn } from './turn.ts';
 import { blockedReason, progressOf, runView } from './views.ts';
 import { definitionWarnings } from './warnings.ts';
@@ -49,6 +40,8 @@ export function scheduleRuns(
 /** A draft that was found good, with everything it names. */
 interface Plan {
   readonly draft: RunDraft;
+  /** It was submitted before, or earlier in this very batch. */
+  readonly isRepeated: boolean;
   readonly workflow: WorkflowRecord | null;
   readonly dependencies: ReturnType<typeof dependencyStates> & object;
 }
@@ -57,10 +50,13 @@ function planOf(state: EngineState, seen: ReadonlyMap<string, RunDraft>, draft: 
   const { namespace } = draft;
   if (!state.namespaces.has(namespace)) return unknownNamespace(namespace);
   const key = nameKey(namespace, draft.requestId);
-  const earlier = draft.requestId === '' ? null : (seen.get(key) ?? state.runsByRequest.get(key) ?? draft.known);
+  const earlier =
+    draft.requestId === ''
+      ? null
+      : (seen.get(key) ?? state.runsByRequest.get(namespace, draft.requestId) ?? draft.known);
   if (earlier !== null && earlier.requestDigest !== draft.requestDigest) return requestIdReused(draft, earlier.runId);
   // What was submitted before is only found again: what it names may be gone by now.
-  if (earlier !== null) return { draft, workflow: null, dependencies: new Map() };
+  if (earlier !== null) return { draft, isRepeated: true, workflow: null, dependencies: new Map() };
   const workflow = 'workflow' in draft.what ? chosenWorkflow(state, namespace, draft.what.workflow) : null;
   if (isRefusal(workflow)) return workflow;
   const steps = 'step' in draft.what ? [draft.what.step] : (workflow?.steps ?? []);
@@ -75,7 +71,7 @@ function planOf(state: EngineState, seen: ReadonlyMap<string, RunDraft>, draft: 
       { worker_id: draft.pinToWorkerId },
     );
   }
-  return { draft, workflow, dependencies };
+  return { draft, isRepeated: false, workflow, dependencies };
 }
 
 function requestIdReused({ requestId }: RunDraft, runId: string): Refusal {
@@ -87,8 +83,8 @@ function requestIdReused({ requestId }: RunDraft, runId: string): Refusal {
 
 function scheduleOne(state: EngineState, turn: Turn, plan: Plan): () => ScheduledRun {
   const { draft } = plan;
-  if (draft.requestId !== '') {
-    const known = state.runsByRequest.get(nameKey(draft.namespace, draft.requestId)) ?? draft.known;
+  if (plan.isRepeated) {
+    const known = state.runsByRequest.get(draft.namespace, draft.requestId) ?? draft.known;
     if (known) return () => ({ runId: known.runId, alreadyScheduled: true, view: null, warnings: [] });
   }
   const run = addRun(state, turn, plan);
@@ -111,7 +107,8 @@ export function begin(state: EngineState, turn: Turn, run: RunRecord, stored: St
 
 function addRun(state: EngineState, turn: Turn, plan: Plan): RunRecord {
   const { draft, workflow } = plan;
-  const run: RunRecord = {
+  const definitions = 'step' in draft.what ? [sharedDefinition(draft.what.step)] : (workflow?.steps ?? []);
+  const fields: RunFields = {
     runId: draft.runId,
     namespace: state.namespaces.get(draft.namespace) as NamespaceRecord,
     workflow,
@@ -121,19 +118,13 @@ function addRun(state: EngineState, turn: Turn, plan: Plan): RunRecord {
     dependsOn: sharedRunIds(draft.dependsOn),
     scheduleTimeoutMs: draft.scheduleTimeoutMs,
     executionTimeoutMs: draft.executionTimeoutMs,
-    steps: [],
     runsOn: sharedTags(draft.runsOn),
     desired: sharedDesired(draft.desired),
     pinnedWorkerId: draft.pinToWorkerId === '' ? null : draft.pinToWorkerId,
     keptPin: draft.pinToWorkerId === '' ? null : { workerId: draft.pinToWorkerId, sequence: 0 },
-    openDependencies: 0,
-    live: false,
     equal: equalKeyOf(draft.contentHash, workflow, 'step' in draft.what ? draft.what.step.action : ''),
-    follows: null,
     executedBy: null,
-    failureState: 'FAILED',
     stepBacks: 0,
-    edited: false,
     failure: null,
     metadata: sharedMetadata(draft.metadata),
     requestId: draft.requestId,
@@ -146,8 +137,7 @@ function addRun(state: EngineState, turn: Turn, plan: Plan): RunRecord {
     endMs: null,
     cancelReason: null,
   };
-  const steps = 'step' in draft.what ? [sharedDefinition(draft.what.step)] : (workflow?.steps ?? []);
-  addSteps(state, run, steps, () => turn.ids.orderedId());
+  const run = newRun(state, fields, definitions, () => turn.ids.orderedId());
   indexRun(state, run);
   countLiveRun(state, run);
   turn.changes.push({ table: 'runs', run, insert: { inputJson: draft.inputJson }, outputJson: null, extent: 'ALL' });
@@ -165,73 +155,11 @@ function nextNumber(state: EngineState, turn: Turn, workflow: WorkflowRecord): n
   return name.lastNumber;
 }
 
-/** Adds the run's steps, BLOCKED; the single step of a run has the run's id. */
-export function addSteps(
-  state: EngineState,
-  run: RunRecord,
-  definitions: readonly StepDefinition[],
-  newId: (name: string) => string,
-): void {
-  // Not pushed one by one: a list that grows makes room for sixteen more.
-  run.steps = definitions.map((definition, index) => {
-    const stepId = definitions.length === 1 ? run.runId : newId(definition.name);
-    const { namespace, workflow } = run;
-    const totals = stepTotalsOf(state, namespace.name, workflow?.name ?? '', definition.action);
-    const step = newStep(run, stepId, index, definition, demandOf(state, run, definition), totals);
-    countNewStep(step);
-    return step;
-  });
-}
-
 /** To be called when the run's steps are there. */
 export function indexRun(state: EngineState, run: RunRecord): void {
-  state.runs.set(run.runId, run);
-  if (run.requestId !== '') state.runsByRequest.set(nameKey(run.namespace.name, run.requestId), run);
+  state.runs.add(run);
+  state.runsByRequest.add(run);
   indexPin(state, run);
-}
-
-function newStep(
-  run: RunRecord,
-  stepId: string,
-  index: number,
-  definition: StepDefinition,
-  demand: DemandRecord,
-  totals: StepTotals,
-): StepRecord {
-  return {
-    run,
-    stepId,
-    definition,
-    index,
-    state: 'BLOCKED',
-    blockedOn: null,
-    openNeeds: run.workflow?.graph.needs[index]?.length ?? 0,
-    generation: FIRST_GENERATION,
-    invalidInput: null,
-    storedSuccess: null,
-    totals,
-    outputBytes: 0,
-    priority: run.priority,
-    readySequence: 0,
-    demand,
-    queued: false,
-    assignment: null,
-    failures: 0,
-    losses: 0,
-    attemptBase: 0,
-    started: false,
-    assignedOnce: false,
-    readyMs: null,
-    scheduleDeadlineMs: null,
-    endMs: null,
-    endSequence: 0,
-    progress: null,
-    failure: null,
-    scheduleTimer: NO_TIMER,
-    backoffTimer: NO_TIMER,
-    reofferTimer: NO_TIMER,
-    exclusions: null,
-  };
 }
 
 function runWarnings(state: EngineState, run: RunRecord): readonly Warning[] {

@@ -160,7 +160,7 @@ function disconnect(state: EngineState, turn: Turn, worker: WorkerRecord): void 
   worker.connection = null;
   worker.lastSeenMs = turn.nowMs;
   worker.changeCount += 1;
-  capacityChanged(state, turn, worker);
+  capacityChanged(turn, worker);
   workerChanged(turn, worker);
 }
 
@@ -186,7 +186,7 @@ export function goodbye(state: EngineState, turn: Turn, command: CommandOf<'good
   worker.sessionHash = null;
   for (const step of [...worker.assignments.values()]) giveBack(state, turn, step, 'WORKER_GOODBYE');
   worker.reserved.clear();
-  capacityChanged(state, turn, worker);
+  capacityChanged(turn, worker);
   return null;
 }
 
@@ -204,7 +204,7 @@ export function changeSlots(state: EngineState, turn: Turn, command: CommandOf<'
   worker.slots = command.slots;
   worker.changeCount += 1;
   clearMissedAccept(state, worker);
-  capacityChanged(state, turn, worker);
+  capacityChanged(turn, worker);
   workerChanged(turn, worker);
   return null;
 }
@@ -213,7 +213,7 @@ export function setBackPressure(state: EngineState, turn: Turn, command: Command
   const worker = state.workersByConnection.get(command.connection);
   if (worker === undefined || worker.backPressured === command.on) return null;
   worker.backPressured = command.on;
-  capacityChanged(state, turn, worker);
+  capacityChanged(turn, worker);
   return null;
 }
 
@@ -239,7 +239,7 @@ export function upsertLabels(
   worker.labelsRevision += 1;
   worker.changeCount += 1;
   worker.lastSeenMs = turn.nowMs;
-  capacityChanged(state, turn, worker);
+  capacityChanged(turn, worker);
   workerChanged(turn, worker);
   return { labels, labelsRevision: worker.labelsRevision };
 }

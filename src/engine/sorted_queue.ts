@@ -30,6 +30,8 @@ interface Spot {
   readonly index: number;
 }
 
+const FRONT: Spot = { chunk: 0, index: 0 };
+
 /** A class, so that the queues of a hundred thousand different demands share their functions. */
 class ChunkedQueue<T extends QueuePlace> implements SortedQueue<T> {
   size = 0;
@@ -48,7 +50,7 @@ class ChunkedQueue<T extends QueuePlace> implements SortedQueue<T> {
   }
 
   remove(item: T): boolean {
-    const { chunk: place, index } = this.find(item);
+    const { chunk: place, index } = item === this.first() ? FRONT : this.find(item);
     const chunk = this.chunks[place];
     if (chunk === undefined || chunk[index] !== item) return false;
     if (chunk.length === 1) this.chunks.splice(place, 1);

@@ -6,19 +6,22 @@ import type { Explanation } from '../domain/explain.ts';
 import type { Graph } from '../domain/graph.ts';
 import type { Labels } from '../domain/labels.ts';
 import type { Limits, Times } from '../domain/limits.ts';
-import type { Priority, QueuePlace } from '../domain/priority.ts';
+import { PRIORITY_DEFAULT, type Priority, type QueuePlace } from '../domain/priority.ts';
 import type { RankedWorker } from '../domain/rank.ts';
 import type { RetryPolicy } from '../domain/retry.ts';
-import type { RunState } from '../domain/run.ts';
-import type { StepState } from '../domain/step.ts';
 import type { Sticky } from '../domain/sticky.ts';
 import type { MatchMode, TagSet } from '../domain/tags.ts';
 import type { DemandIndex } from './demand_index.ts';
 import type { OpenWorkers } from './open_workers.ts';
-import type { AttemptRow } from './rows.ts';
+import type { RunRecord } from './run_record.ts';
+import { RequestTable, RunTable } from './run_tables.ts';
+import type { KnownTerms } from './run_terms.ts';
 import { createSortedQueue, type SortedQueue } from './sorted_queue.ts';
+import type { StepRecord } from './step_record.ts';
 import { createTimerHeap, NO_TIMER, type TimerHandle, type TimerHeap } from './timers.ts';
 import type { LeaderboardLine, RunTotals, StepTotals } from './totals.ts';
+
+export type { RunRecord, StepRecord };
 
 export interface NamespaceRecord {
   readonly name: string;
@@ -78,8 +81,10 @@ export interface WorkerRecord extends RankedWorker {
   lastAssignMs: number | null;
   graceTimer: TimerHandle;
   acceptMissedTimer: TimerHandle;
-  /** Listed among the open workers of its actions. */
+  /** It could take something now. */
   open: boolean;
+  /** Listed among the open workers of its actions, as it soon is when it is open. */
+  listed: boolean;
 }
 
 export interface StepDefinition {
@@ -192,112 +197,9 @@ export interface InvalidInput {
   readonly outputBytes: Map<number, number>;
 }
 
-export interface StepRecord extends QueuePlace {
-  readonly run: RunRecord;
-  readonly stepId: string;
-  readonly definition: StepDefinition;
-  /** Place among the run's steps, in the order they were defined. */
-  readonly index: number;
-  state: StepState;
-  blockedOn: BlockedOn | null;
-  /** Needs that have not succeeded yet. */
-  openNeeds: number;
-  /** Grows each time it runs again because its output was reported invalid. */
-  generation: number;
-  /** null: no report concerned it. */
-  invalidInput: InvalidInput | null;
-  /** The assignment that succeeded, as it was stored, when this is from before a restart. */
-  storedSuccess: AttemptRow | null;
-  /** Counts the steps that are like it. */
-  readonly totals: StepTotals;
-  /** UTF-8 bytes of its first output, for the limit on joined inputs; 0: none, or not known to be needed. */
-  outputBytes: number;
-  priority: Priority;
-  readySequence: number;
-  demand: DemandRecord;
-  /** It waits in its demand's queue. */
-  queued: boolean;
-  assignment: AssignmentRecord | null;
-  failures: number;
-  losses: number;
-  /** Attempts before the last RetryRun: numbers go on, budgets start anew. */
-  attemptBase: number;
-  /** A worker accepted it at least once. */
-  started: boolean;
-  /** It was given to a worker at least once, accepted or not. */
-  assignedOnce: boolean;
-  readyMs: number | null;
-  scheduleDeadlineMs: number | null;
-  endMs: number | null;
-  endSequence: number;
-  progress: Progress | null;
-  failure: StepFailure | null;
-  scheduleTimer: TimerHandle;
-  backoffTimer: TimerHandle;
-  reofferTimer: TimerHandle;
-  exclusions: Map<string, Exclusion> | null;
-}
-
 export interface Concurrency {
   readonly key: string;
   readonly limit: number;
-}
-
-/** The worker that the latest assignment which was accepted pinned the run to, or that was given. */
-interface KeptPin {
-  readonly workerId: string;
-  /** Of that assignment; 0: given at submission, kept by a retry, or from before a restart. */
-  readonly sequence: number;
-}
-
-export interface RunRecord {
-  readonly runId: string;
-  readonly namespace: NamespaceRecord;
-  /** null: a single step without a workflow. */
-  readonly workflow: WorkflowRecord | null;
-  /** Within its workflow, from 1; 0 without one. */
-  readonly number: number;
-  readonly sticky: Sticky;
-  readonly concurrency: Concurrency | null;
-  /** Runs that must succeed first. */
-  readonly dependsOn: readonly string[];
-  /** For steps that name none; null: the namespace's, or none. */
-  readonly scheduleTimeoutMs: number | null;
-  readonly executionTimeoutMs: number | null;
-  steps: readonly StepRecord[];
-  runsOn: TagSet;
-  readonly desired: Demand['desired'];
-  /** Where it is pinned now; tentative while it is not `keptPin`'s worker. */
-  pinnedWorkerId: string | null;
-  keptPin: KeptPin | null;
-  /** Runs of `dependsOn` that have not succeeded yet. */
-  openDependencies: number;
-  /** It counts for its concurrency key. */
-  live: boolean;
-  /** null: it executes whatever equal ones do. */
-  readonly equal: EqualKey | null;
-  /** Its place behind an equal run; null: it follows none. */
-  follows: FollowerRecord | null;
-  /** The equal run whose work is its own: the one it adopted, or ended like. */
-  executedBy: string | null;
-  /** With `failure`, what it becomes although each of its steps was skipped or succeeded. */
-  failureState: RunState;
-  /** Times that a step of it ran again because its output was reported invalid. */
-  stepBacks: number;
-  /** Its runs_on is no longer what was submitted. */
-  edited: boolean;
-  /** Why it did not succeed. */
-  failure: StepFailure | null;
-  readonly metadata: Readonly<Record<string, string>>;
-  readonly requestId: string;
-  readonly requestDigest: string;
-  readonly createMs: number;
-  priority: Priority;
-  state: RunState;
-  revision: number;
-  startMs: number | null;
-  endMs: number | null;
-  cancelReason: string | null;
 }
 
 /** Runs that are equal: one of them executes at a time, the others follow it. */
@@ -337,7 +239,10 @@ export interface ConcurrencyRecord {
 type RecordedExplanation = Explanation;
 
 /** Steps that ask for the same wait here, in queue order. Exists in the index while any waits. */
-export interface DemandRecord {
+export interface DemandRecord extends QueuePlace {
+  /** Where its first step stands: looking at that among a million would be a miss of the cache for each demand. */
+  priority: Priority;
+  readySequence: number;
   readonly key: string;
   readonly spec: Demand;
   readonly namespace: NamespaceRecord;
@@ -348,7 +253,9 @@ export interface DemandRecord {
 }
 
 export type Due =
-  | { readonly kind: 'schedule' | 'backoff' | 'reoffer'; readonly step: StepRecord }
+  /** A step's own clock is the step itself: a timer less for each that waits. */
+  | { readonly kind: 'schedule'; readonly step: StepRecord }
+  | { readonly kind: 'backoff' | 'reoffer'; readonly step: StepRecord }
   | { readonly kind: 'accept' | 'execution' | 'progress' | 'grace' | 'cancel'; readonly step: StepRecord }
   | { readonly kind: 'worker_grace' | 'accept_missed'; readonly worker: WorkerRecord }
   | { readonly kind: 'forget' };
@@ -376,8 +283,9 @@ export interface EngineState {
   readonly openWorkers: Map<string, OpenWorkers>;
   /** How many workers list an action, connected or not. */
   readonly workersListing: Map<string, number>;
-  readonly runs: Map<string, RunRecord>;
-  readonly runsByRequest: Map<string, RunRecord>;
+  readonly runs: RunTable;
+  readonly runsByRequest: RequestTable;
+  readonly knownTerms: KnownTerms;
   readonly assignments: Map<string, StepRecord>;
   /** Ended lately, oldest first: late facts find their answer here. */
   readonly endedAssignments: Map<string, EndedAssignment>;
@@ -425,8 +333,9 @@ export function createState(limits: Limits, times: Times, startMs: number): Engi
     workersByConnection: new Map(),
     openWorkers: new Map(),
     workersListing: new Map(),
-    runs: new Map(),
-    runsByRequest: new Map(),
+    runs: new RunTable(),
+    runsByRequest: new RequestTable(),
+    knownTerms: { byWhat: new Map(), count: 0 },
     assignments: new Map(),
     endedAssignments: new Map(),
     endedRuns: new Map(),
@@ -458,7 +367,8 @@ export function nameKey(namespace: string, name: string): string {
 export function createDemand(namespace: NamespaceRecord, spec: Demand, key: string): DemandRecord {
   const actionKey = nameKey(spec.namespace, spec.action);
   const lookupKey = spec.pin?.hard ? pinnedKey(actionKey, spec.pin.workerId) : actionKey;
-  return { key, spec, namespace, actionKey, lookupKey, queue: createSortedQueue() };
+  const place = { priority: PRIORITY_DEFAULT, readySequence: 0 };
+  return { ...place, key, spec, namespace, actionKey, lookupKey, queue: createSortedQueue() };
 }
 
 /** Where the demands of an action wait that only one worker can meet. */

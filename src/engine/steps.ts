@@ -7,6 +7,7 @@ import { addHeld, concurrencyOf, dropEmpty, mustHold, reconsiderLive, removeHeld
 import { armForget } from './forgetting.ts';
 import { needsOf, rememberBytes, takenBytes, takesWhatIsMade } from './generations.ts';
 import { demandOf, unindexPin } from './pins.ts';
+import { waitOf } from './run_terms.ts';
 import type { BlockedOn, EngineState, RunRecord, StepFailure, StepRecord } from './state.ts';
 import { countEndedRun, countMove, endedStepsChanged } from './totals.ts';
 import { type RunExtent, stepChanged, type Turn } from './turn.ts';
@@ -56,16 +57,15 @@ export function takePlace(state: EngineState, step: StepRecord): void {
 }
 
 function startScheduleClock(state: EngineState, turn: Turn, step: StepRecord): void {
-  step.readyMs = turn.nowMs;
-  const { definition, run } = step;
-  const timeoutMs = definition.scheduleTimeoutMs ?? run.scheduleTimeoutMs ?? run.namespace.scheduleTimeoutMs;
-  step.scheduleDeadlineMs = timeoutMs === 0 ? null : turn.nowMs + timeoutMs;
-  if (step.scheduleDeadlineMs !== null) armSchedule(state, step, step.scheduleDeadlineMs);
+  const timeoutMs = waitOf(step.run, step.definition);
+  const deadlineMs = timeoutMs === 0 ? null : turn.nowMs + timeoutMs;
+  step.setWait(turn.nowMs, deadlineMs);
+  if (deadlineMs !== null) armSchedule(state, step, deadlineMs);
 }
 
 export function armSchedule(state: EngineState, step: StepRecord, deadlineMs: number): void {
-  disarm(state, step, 'scheduleTimer');
-  step.scheduleTimer = state.timers.arm(deadlineMs, { kind: 'schedule', step });
+  state.timers.disarm(step);
+  state.timers.armItself(deadlineMs, step);
 }
 
 /** Starts a new step, or blocks it on what has to end first. */
@@ -90,7 +90,7 @@ export function stepHasEnded(
 ): void {
   dequeue(state, step);
   removeHeld(state, step);
-  disarm(state, step, 'scheduleTimer');
+  state.timers.disarm(step);
   disarm(state, step, 'backoffTimer');
   disarm(state, step, 'reofferTimer');
   step.exclusions = null;

@@ -73,6 +73,8 @@ export interface Turn {
   readonly effects: Effect[];
   /** Workers that may take more than before. */
   readonly freedWorkers: Set<WorkerRecord>;
+  /** Workers that the lists of open ones may show wrongly. */
+  readonly unlistedWorkers: WorkerRecord[];
   /** Workers that may look different now. */
   readonly touchedWorkers: Set<WorkerRecord>;
   /** Demands with a step that waits anew. */
@@ -94,6 +96,7 @@ export function createTurn(nowMs: number, ids: Ids): Turn {
     changes: [],
     effects: [],
     freedWorkers: new Set(),
+    unlistedWorkers: [],
     touchedWorkers: new Set(),
     openedDemands: new Set(),
     freedKeys: new Set(),
@@ -105,7 +108,7 @@ export function createTurn(nowMs: number, ids: Ids): Turn {
 
 /** Whether the run's steps have rows of their own: a single step shares its run's. */
 export function hasStepRows(run: RunRecord): boolean {
-  return run.steps.length > 1;
+  return run.onlyStep === null;
 }
 
 /** The run's row changed; `outputJson` only when the output of its single step became known. */

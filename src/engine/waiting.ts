@@ -29,6 +29,7 @@ export function putInQueue(state: EngineState, step: StepRecord): void {
   }
   step.demand = demand;
   demand.queue.add(step);
+  placeByFirst(demand);
   step.queued = true;
   const { run } = step;
   if (run.concurrency !== null && !run.live) waitingOfKey(state, step)?.add(run);
@@ -40,6 +41,7 @@ export function dequeue(state: EngineState, step: StepRecord): void {
   demand.queue.remove(step);
   step.queued = false;
   if (demand.queue.size === 0) forgetDemand(state, demand);
+  else placeByFirst(demand);
   disarm(state, step, 'reofferTimer');
   if (run.concurrency !== null && !run.steps.some((other) => other.queued)) waitingOfKey(state, step)?.delete(run);
 }
@@ -54,6 +56,13 @@ export function requeue(state: EngineState, turn: Turn, step: StepRecord, demand
 /** The runs of its concurrency key that wait and are not live; kept only for runs that have a key. */
 function waitingOfKey(state: EngineState, { run }: StepRecord) {
   return state.concurrency.get(nameKey(run.namespace.name, run.concurrency?.key ?? ''))?.waiting;
+}
+
+function placeByFirst(demand: DemandRecord): void {
+  const first = demand.queue.first();
+  if (first === undefined) return;
+  demand.priority = first.priority;
+  demand.readySequence = first.readySequence;
 }
 
 function forgetDemand(state: EngineState, demand: DemandRecord): void {
@@ -97,11 +106,7 @@ export function armReoffer(state: EngineState, turn: Turn, step: StepRecord): vo
   if (nextMs < Number.POSITIVE_INFINITY) step.reofferTimer = state.timers.arm(nextMs, { kind: 'reoffer', step });
 }
 
-export function disarm(
-  state: EngineState,
-  step: StepRecord,
-  timer: 'scheduleTimer' | 'backoffTimer' | 'reofferTimer',
-): void {
+export function disarm(state: EngineState, step: StepRecord, timer: 'backoffTimer' | 'reofferTimer'): void {
   state.timers.disarm(step[timer]);
   step[timer] = NO_TIMER;
 }

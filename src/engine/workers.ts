@@ -72,6 +72,7 @@ export function freshWorkerState() {
     graceTimer: NO_TIMER,
     acceptMissedTimer: NO_TIMER,
     open: false,
+    listed: false,
   };
 }
 
@@ -176,7 +177,7 @@ export function drainWorker(
 ): ResultOf<'drain_worker'> | Refusal {
   const worker = findWorker(state, command.namespace, command.workerId);
   if (isRefusal(worker)) return worker;
-  setDraining(state, turn, worker, true);
+  setDraining(turn, worker, true);
   if (worker.connection !== null)
     turn.effects.push({ kind: 'drain', connection: worker.connection, reason: command.reason });
   return workerView(worker);
@@ -189,14 +190,14 @@ export function resumeWorker(
 ): ResultOf<'resume_worker'> | Refusal {
   const worker = findWorker(state, command.namespace, command.workerId);
   if (isRefusal(worker)) return worker;
-  setDraining(state, turn, worker, false);
+  setDraining(turn, worker, false);
   return workerView(worker);
 }
 
-function setDraining(state: EngineState, turn: Turn, worker: WorkerRecord, draining: boolean): void {
+function setDraining(turn: Turn, worker: WorkerRecord, draining: boolean): void {
   if (worker.draining === draining) return;
   worker.draining = draining;
-  capacityChanged(state, turn, worker);
+  capacityChanged(turn, worker);
   workerChanged(turn, worker);
 }
 

@@ -354,7 +354,9 @@ function fittingFor(options: RunOptions): string[] {
   // The same demand, made by the engine's own rule from the same run.
   const { state } = yard.engine;
   const draft = probe.step(probe.submit({ ...options, pinToWorkerId: '' }));
-  const run = { ...draft.run, sticky: options.sticky ?? 'NONE', pinnedWorkerId: options.pinToWorkerId ?? null };
+  const { namespace, runsOn, desired } = draft.run;
+  const pinned = { sticky: options.sticky ?? 'NONE', pinnedWorkerId: options.pinToWorkerId ?? null } as const;
+  const run = { namespace, runsOn, desired, ...pinned };
   const { spec } = demandOf(state, run, draft.definition);
   const mode = state.namespaces.get('default')?.matchMode ?? 'LEGACY';
   return [...state.workers.values()]

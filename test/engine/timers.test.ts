@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { type ArmedTimer, createTimerHeap, NO_TIMER } from '../../src/engine/timers.ts';
+import { createTimerHeap, NO_TIMER, type TimerHandle } from '../../src/engine/timers.ts';
 
 type Operation = readonly ['arm' | 'disarm' | 'pass' | 'postpone', number];
 
@@ -15,16 +15,16 @@ it('does what a list that is searched every time does', () => {
   fc.assert(
     fc.property(fc.array(operation, { minLength: 1, maxLength: 300, size: 'max' }), (operations) => {
       const heap = createTimerHeap<string>();
-      let armed: { atMs: number; name: string; handle: ArmedTimer }[] = [];
-      const handles: ArmedTimer[] = [];
+      let armed: { atMs: number; order: number; name: string; handle: TimerHandle }[] = [];
+      const handles: TimerHandle[] = [];
       let nowMs = 0;
       for (const [kind, number] of operations) {
         if (kind === 'arm') {
           const name = `timer ${handles.length}`;
           const handle = heap.arm(nowMs + number, name);
           handles.push(handle);
-          armed.push({ atMs: nowMs + number, name, handle });
-          armed.sort((a, b) => a.atMs - b.atMs || a.handle.order - b.handle.order);
+          armed.push({ atMs: nowMs + number, order: handles.length, name, handle });
+          armed.sort((a, b) => a.atMs - b.atMs || a.order - b.order);
         } else if (kind === 'disarm') {
           // Any handle ever given, so also those that have fired: disarming these must hit nobody else.
           const handle = handles[number % handles.length] ?? NO_TIMER;
@@ -38,7 +38,7 @@ it('does what a list that is searched every time does', () => {
           armed = armed.map((timer) =>
             moves(timer.name) ? { ...timer, atMs: Math.max(timer.atMs, earliestMs) } : timer,
           );
-          armed.sort((a, b) => a.atMs - b.atMs || a.handle.order - b.handle.order);
+          armed.sort((a, b) => a.atMs - b.atMs || a.order - b.order);
         } else {
           nowMs += number;
           const due = armed.filter((timer) => timer.atMs <= nowMs);

@@ -1,8 +1,10 @@
 /** What must hold of the engine after every command of a duel, whatever the naive plane thinks. */
+
 import { expect } from 'vitest';
+import { comparePlaces } from '../../src/domain/priority.ts';
 import { type StepState, stepEnded } from '../../src/domain/step.ts';
 import type { ConcurrencyRecord, EngineState, RunRecord } from '../../src/engine/state.ts';
-import { NO_TIMER } from '../../src/engine/timers.ts';
+import { NO_TIMER, NOWHERE } from '../../src/engine/timers.ts';
 import type { Duel } from './engine_duel.ts';
 import { pictureOfEngine, pictureOfOracle } from './engine_pictures.ts';
 import { addressOf } from './oracle_records.ts';
@@ -85,7 +87,9 @@ function expectQueues(state: EngineState): void {
   const listed = [...state.demandsByLookup.values()].flatMap((demands) => [...demands]);
   if (listed.length !== state.demands.size) throw new Error('the two indexes of demands differ in size');
   for (const demand of state.demands.values()) {
-    if (demand.queue.size === 0) throw new Error('an empty demand is kept');
+    const first = demand.queue.first();
+    if (first === undefined) throw new Error('an empty demand is kept');
+    if (comparePlaces(demand, first) !== 0) throw new Error(`${demand.key} is not at the place of its first step`);
     if (!state.demandsByLookup.get(demand.lookupKey)?.has(demand)) throw new Error(`${demand.key} is not looked up`);
   }
 }
@@ -142,9 +146,9 @@ function expectDependents(state: EngineState): void {
 
 function expectNoTimers(state: EngineState): void {
   for (const step of [...state.runs.values()].flatMap((run) => run.steps)) {
-    const timers = [step.scheduleTimer, step.backoffTimer, step.reofferTimer];
-    if (stepEnded(step.state) && timers.some((timer) => timer !== NO_TIMER))
-      throw new Error(`${step.stepId} has ended, and has a timer`);
+    const timers = [step.backoffTimer, step.reofferTimer];
+    const isTimed = step.timerPlace !== NOWHERE || timers.some((timer) => timer !== NO_TIMER);
+    if (stepEnded(step.state) && isTimed) throw new Error(`${step.stepId} has ended, and has a timer`);
   }
 }
 

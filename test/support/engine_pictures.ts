@@ -16,7 +16,7 @@ export interface Picture {
 }
 
 /** `known`: the runs that the engine has in memory; older ones have ended, and are forgotten. */
-export function pictureOfOracle(oracle: Oracle, known: ReadonlyMap<string, unknown>): Picture {
+export function pictureOfOracle(oracle: Oracle, known: { has(runId: string): boolean }): Picture {
   const steps = oracle.steps();
   return {
     held: steps.flatMap((step) => (step.holder === null ? [] : [`${addressOf(step)} ${step.holder.name}`])).sort(),
