@@ -71,13 +71,13 @@ export interface LiveRows {
 
 export function restore(state: EngineState, rows: LiveRows, nowMs: number): void {
   const restoration = beginRestoration(state, rows);
-  restoration.addRuns(rows.runs, nowMs);
+  for (const row of rows.runs) restoration.addRun(row, nowMs);
   restoration.finish(nowMs);
 }
 
-/** The runs come page by page, in any order: no more rows of them than a page are then in memory. */
+/** The runs come one by one, in any order: their rows need not be in memory together. */
 export interface Restoration {
-  addRuns(rows: readonly LiveRunRow[], nowMs: number): void;
+  addRun(row: LiveRunRow, nowMs: number): void;
   /** To be called once, with the time from which everybody's grace counts. */
   finish(nowMs: number): void;
 }
@@ -94,13 +94,16 @@ export function beginRestoration(state: EngineState, rows: Omit<LiveRows, 'runs'
     if (known) known.push(row);
     else steps.set(row.run_id, [row]);
   }
+  const takeSteps = (runId: string) => {
+    const rowsOfRun = steps.get(runId) ?? NO_STEPS;
+    steps.delete(runId);
+    return rowsOfRun;
+  };
   const texts = createTexts();
   return {
-    addRuns(runs, nowMs) {
-      for (const row of runs) {
-        restoreRun(state, row, steps.get(row.run_id) ?? NO_STEPS, workflowOfRun(versions, row), nowMs, texts);
-        steps.delete(row.run_id);
-      }
+    addRun(row, nowMs) {
+      const stepRows = row.action === null ? takeSteps(row.run_id) : NO_STEPS;
+      restoreRun(state, row, stepRows, workflowOfRun(versions, row), nowMs, texts);
     },
     finish: (nowMs) => finishRestoration(state, rows, nowMs),
   };
@@ -125,7 +128,7 @@ function finishRestoration(state: EngineState, rows: Omit<LiveRows, 'runs'>, now
     countDevices(worker);
     if (worker.sessionHash !== null || worker.assignments.size > 0) startGrace(state, nowMs, worker);
   }
-  // The first pages were read a while ago.
+  // The first rows were read a while ago.
   postponeTo(state, nowMs + state.times.reconnectGraceMs);
 }
 

@@ -13,15 +13,22 @@ import type {
   WorkflowNameRow,
   WorkflowRow,
 } from '../engine/rows.ts';
-import { liveRunColumns, liveStepColumns, ms, workflowColumns } from './live_rows.ts';
-
-// Enough to keep the connection busy, little enough to keep memory flat with a million rows.
-const ROWS_PER_FETCH = 5_000;
+import { eachCopied } from './copied.ts';
+import {
+  LIVE_RUN_OWN_COLUMNS,
+  LIVE_STEP_OWN_COLUMNS,
+  liveRunColumns,
+  liveStepColumns,
+  ms,
+  workflowColumns,
+} from './live_rows.ts';
 
 /** All of it in one piece. */
 export async function readLiveRows(sql: Sql): Promise<LiveRows> {
   const rows = await readRowsBesideRuns(sql);
-  return { ...rows, runs: await collect(readLiveRunPages(sql)) };
+  const runs: LiveRunRow[] = [];
+  await eachLiveRun(sql, (row) => runs.push({ ...row }));
+  return { ...rows, runs };
 }
 
 /**
@@ -68,22 +75,21 @@ async function readResultsInUse(sql: Sql): Promise<ResultRow[]> {
       SELECT namespace, content_hash FROM runs WHERE end_time IS NULL AND content_hash IS NOT NULL)`;
 }
 
-/** The runs that have not ended, as they come: a million rows take longer to sort than to read. */
-export async function* readLiveRunPages(sql: Sql): AsyncIterable<LiveRunRow[]> {
-  const cursor = sql<LiveRunRow[]>`SELECT ${liveRunColumns(sql)} FROM runs WHERE end_time IS NULL`;
-  yield* cursor.cursor(ROWS_PER_FETCH);
+/**
+ * Calls `take` with the runs that have not ended, as they come: a million rows take longer to sort than to read. The row
+ * is the next one's as soon as `take` returns.
+ */
+export function eachLiveRun(sql: Sql, take: (row: LiveRunRow) => void): Promise<void> {
+  const select = () => sql`SELECT ${liveRunColumns(sql)} FROM runs WHERE end_time IS NULL`;
+  return eachCopied<LiveRunRow>(sql, select, LIVE_RUN_OWN_COLUMNS, take);
 }
 
 /** A run's together, in the order of definition; those that have ended too, since others take their outputs. */
 async function readLiveSteps(sql: Sql): Promise<LiveStepRow[]> {
-  const cursor = sql<LiveStepRow[]>`
+  const steps: LiveStepRow[] = [];
+  const select = () => sql`
     SELECT ${liveStepColumns(sql)} FROM runs JOIN steps ON steps.run_id = runs.run_id
     WHERE runs.end_time IS NULL AND runs.action IS NULL ORDER BY steps.run_id, place`;
-  return collect(cursor.cursor(ROWS_PER_FETCH));
-}
-
-async function collect<Row>(pages: AsyncIterable<Row[]>): Promise<Row[]> {
-  const all: Row[] = [];
-  for await (const rows of pages) for (const row of rows) all.push(row);
-  return all;
+  await eachCopied<LiveStepRow>(sql, select, LIVE_STEP_OWN_COLUMNS, (row) => steps.push({ ...row }));
+  return steps;
 }
