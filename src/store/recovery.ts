@@ -36,26 +36,34 @@ export async function readLiveRows(sql: Sql): Promise<LiveRows> {
  * newest of every name, all workers and namespaces.
  */
 export async function readRowsBesideRuns(sql: Sql): Promise<Omit<LiveRows, 'runs'>> {
-  const namespaces = await sql<NamespaceRow[]>`
-    SELECT name, match_mode, retention_ms::float8 AS retention_ms, schedule_timeout_ms::float8 AS schedule_timeout_ms
-    FROM namespaces ORDER BY name`;
-  const workers = await sql<WorkerRow[]>`
+  // All on their way before the first is answered; a COPY would let none of them by.
+  const [namespaces, workers, workflowNames, workflows, stepTotals, runTotals, leaderboard, results] =
+    await Promise.all([
+      sql<NamespaceRow[]>`
+      SELECT name, match_mode, retention_ms::float8 AS retention_ms, schedule_timeout_ms::float8 AS schedule_timeout_ms
+      FROM namespaces ORDER BY name`,
+      readWorkers(sql),
+      sql<WorkflowNameRow[]>`
+      SELECT namespace, name, latest_version, last_number::float8 AS last_number
+      FROM workflow_names ORDER BY namespace, name`,
+      readWorkflowsInUse(sql),
+      sql<StepTotalsRow[]>`
+      SELECT namespace, workflow, action, succeeded::float8 AS succeeded, failed::float8 AS failed FROM step_totals`,
+      sql<RunTotalsRow[]>`SELECT namespace, workflow, ended::float8 AS ended FROM run_totals`,
+      sql<LeaderboardRow[]>`
+      SELECT namespace, nickname, completed_count::float8 AS completed_count FROM leaderboard`,
+      readResultsInUse(sql),
+    ]);
+  const steps = await readLiveSteps(sql);
+  return { namespaces, workers, workflowNames, workflows, stepTotals, runTotals, leaderboard, results, steps };
+}
+
+async function readWorkers(sql: Sql): Promise<WorkerRow[]> {
+  return sql<WorkerRow[]>`
     SELECT worker_id, worker_number::float8 AS worker_number, namespace, name, display_name, nickname, default_worker, tags,
       labels, labels_revision::float8 AS labels_revision, actions, slots, devices, sdk, draining, crashed, session_hash, reserved,
       completed_count::float8 AS completed_count, ${ms(sql, 'register')}, ${ms(sql, 'connect')}, ${ms(sql, 'last_seen')}
     FROM workers ORDER BY worker_number`;
-  const workflowNames = await sql<WorkflowNameRow[]>`
-    SELECT namespace, name, latest_version, last_number::float8 AS last_number
-    FROM workflow_names ORDER BY namespace, name`;
-  const workflows = await readWorkflowsInUse(sql);
-  const stepTotals = await sql<StepTotalsRow[]>`
-    SELECT namespace, workflow, action, succeeded::float8 AS succeeded, failed::float8 AS failed FROM step_totals`;
-  const runTotals = await sql<RunTotalsRow[]>`SELECT namespace, workflow, ended::float8 AS ended FROM run_totals`;
-  const leaderboard = await sql<LeaderboardRow[]>`
-    SELECT namespace, nickname, completed_count::float8 AS completed_count FROM leaderboard`;
-  const results = await readResultsInUse(sql);
-  const steps = await readLiveSteps(sql);
-  return { namespaces, workers, workflowNames, workflows, stepTotals, runTotals, leaderboard, results, steps };
 }
 
 async function readWorkflowsInUse(sql: Sql): Promise<WorkflowRow[]> {
