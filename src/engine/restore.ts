@@ -69,20 +69,23 @@ export interface LiveRows {
   readonly leaderboard: readonly LeaderboardRow[];
 }
 
+/** What a restoration begins with. */
+export type OtherRows = Omit<LiveRows, 'runs' | 'results'>;
+
 export function restore(state: EngineState, rows: LiveRows, nowMs: number): void {
   const restoration = beginRestoration(state, rows);
   for (const row of rows.runs) restoration.addRun(row, nowMs);
-  restoration.finish(nowMs);
+  restoration.finish(rows.results, nowMs);
 }
 
 /** The runs come one by one, in any order: their rows need not be in memory together. */
 export interface Restoration {
   addRun(row: LiveRunRow, nowMs: number): void;
-  /** To be called once, with the time from which everybody's grace counts. */
-  finish(nowMs: number): void;
+  /** To be called once, with the results that belong to the runs, and the time from which everybody's grace counts. */
+  finish(results: readonly ResultRow[], nowMs: number): void;
 }
 
-export function beginRestoration(state: EngineState, rows: Omit<LiveRows, 'runs'>): Restoration {
+export function beginRestoration(state: EngineState, rows: OtherRows): Restoration {
   for (const row of rows.namespaces) state.namespaces.set(row.name, namespaceOf(row));
   if (!state.namespaces.has(NAMESPACE_DEFAULT))
     state.namespaces.set(NAMESPACE_DEFAULT, newNamespace(state, NAMESPACE_DEFAULT));
@@ -105,7 +108,7 @@ export function beginRestoration(state: EngineState, rows: Omit<LiveRows, 'runs'
       const stepRows = row.action === null ? takeSteps(row.run_id) : NO_STEPS;
       restoreRun(state, row, stepRows, workflowOfRun(versions, row), nowMs, texts);
     },
-    finish: (nowMs) => finishRestoration(state, rows, nowMs),
+    finish: (results, nowMs) => finishRestoration(state, { ...rows, results }, nowMs),
   };
 }
 
@@ -132,7 +135,7 @@ function finishRestoration(state: EngineState, rows: Omit<LiveRows, 'runs'>, now
   postponeTo(state, nowMs + state.times.reconnectGraceMs);
 }
 
-function restoreWorkflows(state: EngineState, rows: Omit<LiveRows, 'runs'>): ReadonlyMap<string, WorkflowRecord> {
+function restoreWorkflows(state: EngineState, rows: OtherRows): ReadonlyMap<string, WorkflowRecord> {
   const versions = new Map<string, WorkflowRecord>();
   for (const row of rows.workflows) versions.set(versionKey(row), workflowOf(state, row));
   for (const { namespace, name, latest_version: version, last_number: lastNumber } of rows.workflowNames) {
@@ -144,7 +147,7 @@ function restoreWorkflows(state: EngineState, rows: Omit<LiveRows, 'runs'>): Rea
 }
 
 /** Counts of what has ended; live runs and steps count themselves. */
-function restoreTotals(state: EngineState, rows: Omit<LiveRows, 'runs'>): void {
+function restoreTotals(state: EngineState, rows: OtherRows): void {
   for (const { namespace, workflow, action, succeeded, failed } of rows.stepTotals)
     Object.assign(stepTotalsOf(state, namespace, workflow, action), { succeeded, failed });
   for (const { namespace, workflow, ended } of rows.runTotals) runTotalsOf(state, namespace, workflow).ended = ended;

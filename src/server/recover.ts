@@ -5,7 +5,7 @@ import { type Engine, engineOf } from '../engine/engine.ts';
 import { beginRestoration } from '../engine/restore.ts';
 import { createState } from '../engine/state.ts';
 import type { Clock } from '../lib/clock.ts';
-import { eachLiveRun, readRowsBesideRuns } from '../store/recovery.ts';
+import { eachLiveRun, readResultsInUse, readRowsBesideRuns } from '../store/recovery.ts';
 
 interface RecoverOptions {
   readonly limits: Limits;
@@ -18,7 +18,11 @@ export async function recoverEngine(sql: Sql, { limits, times, clock }: RecoverO
   const state = createState(limits, times, clock.nowMs());
   const restoration = beginRestoration(state, await readRowsBesideRuns(sql));
   const nowMs = clock.nowMs();
-  await eachLiveRun(sql, (row) => restoration.addRun(row, nowMs));
-  restoration.finish(clock.nowMs());
+  let someAreCompared = false;
+  await eachLiveRun(sql, (row) => {
+    if (row.content_hash !== null) someAreCompared = true;
+    restoration.addRun(row, nowMs);
+  });
+  restoration.finish(someAreCompared ? await readResultsInUse(sql) : [], clock.nowMs());
   return engineOf(state);
 }

@@ -1,6 +1,6 @@
 /** Rows back to the engine, after a start or a fall. */
 import type { Sql } from 'postgres';
-import type { LiveRows } from '../engine/restore.ts';
+import type { LiveRows, OtherRows } from '../engine/restore.ts';
 import type {
   LeaderboardRow,
   LiveRunRow,
@@ -28,34 +28,32 @@ export async function readLiveRows(sql: Sql): Promise<LiveRows> {
   const rows = await readRowsBesideRuns(sql);
   const runs: LiveRunRow[] = [];
   await eachLiveRun(sql, (row) => runs.push({ ...row }));
-  return { ...rows, runs };
+  return { ...rows, runs, results: await readResultsInUse(sql) };
 }
 
 /**
- * Everything the engine needs besides the runs: their steps (without their payloads), the workflows they are of and the
+ * Everything the engine needs before the runs: their steps (without their payloads), the workflows they are of and the
  * newest of every name, all workers and namespaces.
  */
-export async function readRowsBesideRuns(sql: Sql): Promise<Omit<LiveRows, 'runs'>> {
+export async function readRowsBesideRuns(sql: Sql): Promise<OtherRows> {
   // All on their way before the first is answered; a COPY would let none of them by.
-  const [namespaces, workers, workflowNames, workflows, stepTotals, runTotals, leaderboard, results] =
-    await Promise.all([
-      sql<NamespaceRow[]>`
+  const [namespaces, workers, workflowNames, workflows, stepTotals, runTotals, leaderboard] = await Promise.all([
+    sql<NamespaceRow[]>`
       SELECT name, match_mode, retention_ms::float8 AS retention_ms, schedule_timeout_ms::float8 AS schedule_timeout_ms
       FROM namespaces ORDER BY name`,
-      readWorkers(sql),
-      sql<WorkflowNameRow[]>`
+    readWorkers(sql),
+    sql<WorkflowNameRow[]>`
       SELECT namespace, name, latest_version, last_number::float8 AS last_number
       FROM workflow_names ORDER BY namespace, name`,
-      readWorkflowsInUse(sql),
-      sql<StepTotalsRow[]>`
+    readWorkflowsInUse(sql),
+    sql<StepTotalsRow[]>`
       SELECT namespace, workflow, action, succeeded::float8 AS succeeded, failed::float8 AS failed FROM step_totals`,
-      sql<RunTotalsRow[]>`SELECT namespace, workflow, ended::float8 AS ended FROM run_totals`,
-      sql<LeaderboardRow[]>`
+    sql<RunTotalsRow[]>`SELECT namespace, workflow, ended::float8 AS ended FROM run_totals`,
+    sql<LeaderboardRow[]>`
       SELECT namespace, nickname, completed_count::float8 AS completed_count FROM leaderboard`,
-      readResultsInUse(sql),
-    ]);
+  ]);
   const steps = await readLiveSteps(sql);
-  return { namespaces, workers, workflowNames, workflows, stepTotals, runTotals, leaderboard, results, steps };
+  return { namespaces, workers, workflowNames, workflows, stepTotals, runTotals, leaderboard, steps };
 }
 
 async function readWorkers(sql: Sql): Promise<WorkerRow[]> {
@@ -75,8 +73,8 @@ async function readWorkflowsInUse(sql: Sql): Promise<WorkflowRow[]> {
     ORDER BY namespace, name, version`;
 }
 
-/** Those that runs which have not ended may be answered with. */
-async function readResultsInUse(sql: Sql): Promise<ResultRow[]> {
+/** Those that runs which have not ended may be answered with. It looks at every such run: only for when some asked for it. */
+export async function readResultsInUse(sql: Sql): Promise<ResultRow[]> {
   return sql<ResultRow[]>`
     SELECT namespace, content_hash, target, version, run_id FROM results
     WHERE (namespace, content_hash) IN (
