@@ -71,20 +71,23 @@ export interface LiveRows {
   readonly leaderboard: readonly LeaderboardRow[];
 }
 
+/** What a restoration begins with. */
+export type OtherRows = Omit<LiveRows, 'runs' | 'results'>;
+
 export function restore(state: EngineState, rows: LiveRows, nowMs: number): void {
   const restoration = beginRestoration(state, rows);
-  restoration.addRuns(rows.runs, nowMs);
-  restoration.finish(nowMs);
+  for (const row of rows.runs) restoration.addRun(row, nowMs);
+  restoration.finish(rows.results, nowMs);
 }
 
-/** The runs come page by page, in any order: no more rows of them than a page are then in memory. */
+/** The runs come one by one, in any order: their rows need not be in memory together. */
 export interface Restoration {
-  addRuns(rows: readonly LiveRunRow[], nowMs: number): void;
-  /** To be called once, with the time from which everybody's grace counts. */
-  finish(nowMs: number): void;
+  addRun(row: LiveRunRow, nowMs: number): void;
+  /** To be called once, with the results that belong to the runs, and the time from which everybody's grace counts. */
+  finish(results: readonly ResultRow[], nowMs: number): void;
 }
 
-export function beginRestoration(state: EngineState, rows: Omit<LiveRows, 'runs'>): Restoration {
+export function beginRestoration(state: EngineState, rows: OtherRows): Restoration {
   for (const row of rows.namespaces) state.namespaces.set(row.name, namespaceOf(row));
   if (!state.namespaces.has(NAMESPACE_DEFAULT))
     state.namespaces.set(NAMESPACE_DEFAULT, newNamespace(state, NAMESPACE_DEFAULT));
@@ -96,15 +99,18 @@ export function beginRestoration(state: EngineState, rows: Omit<LiveRows, 'runs'
     if (known) known.push(row);
     else steps.set(row.run_id, [row]);
   }
+  const takeSteps = (runId: string) => {
+    const rowsOfRun = steps.get(runId) ?? NO_STEPS;
+    steps.delete(runId);
+    return rowsOfRun;
+  };
   const texts = createTexts();
   return {
-    addRuns(runs, nowMs) {
-      for (const row of runs) {
-        restoreRun(state, row, steps.get(row.run_id) ?? NO_STEPS, workflowOfRun(versions, row), nowMs, texts);
-        steps.delete(row.run_id);
-      }
+    addRun(row, nowMs) {
+      const stepRows = row.action === null ? takeSteps(row.run_id) : NO_STEPS;
+      restoreRun(state, row, stepRows, workflowOfRun(versions, row), nowMs, texts);
     },
-    finish: (nowMs) => finishRestoration(state, rows, nowMs),
+    finish: (results, nowMs) => finishRestoration(state, { ...rows, results }, nowMs),
   };
 }
 
@@ -127,11 +133,11 @@ function finishRestoration(state: EngineState, rows: Omit<LiveRows, 'runs'>, now
     countDevices(worker);
     if (worker.sessionHash !== null || worker.assignments.size > 0) startGrace(state, nowMs, worker);
   }
-  // The first pages were read a while ago.
+  // The first rows were read a while ago.
   postponeTo(state, nowMs + state.times.reconnectGraceMs);
 }
 
-function restoreWorkflows(state: EngineState, rows: Omit<LiveRows, 'runs'>): ReadonlyMap<string, WorkflowRecord> {
+function restoreWorkflows(state: EngineState, rows: OtherRows): ReadonlyMap<string, WorkflowRecord> {
   const versions = new Map<string, WorkflowRecord>();
   for (const row of rows.workflows) versions.set(versionKey(row), workflowOf(state, row));
   for (const { namespace, name, latest_version: version, last_number: lastNumber } of rows.workflowNames) {
@@ -143,7 +149,7 @@ function restoreWorkflows(state: EngineState, rows: Omit<LiveRows, 'runs'>): Rea
 }
 
 /** Counts of what has ended; live runs and steps count themselves. */
-function restoreTotals(state: EngineState, rows: Omit<LiveRows, 'runs'>): void {
+function restoreTotals(state: EngineState, rows: OtherRows): void {
   for (const { namespace, workflow, action, succeeded, failed } of rows.stepTotals)
     Object.assign(stepTotalsOf(state, namespace, workflow, action), { succeeded, failed });
   for (const { namespace, workflow, ended } of rows.runTotals) runTotalsOf(state, namespace, workflow).ended = ended;

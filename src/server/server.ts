@@ -9,7 +9,7 @@ import { type Database, openDatabase } from '../store/database.ts';
 import { createGate } from './auth.ts';
 import { checkConfig, completeConfig, type ServerConfig } from './config.ts';
 import { type GrpcListener, listenGrpc } from './grpc/listener.ts';
-import { type HttpListener, listenHttp } from './http/listener.ts';
+import type { HttpListener } from './http/listener.ts';
 import { createServerMetrics, type ServerMetrics } from './metrics.ts';
 import { type Plane, startPlane } from './plane.ts';
 import { warmUp } from './validate.ts';
@@ -31,7 +31,6 @@ export async function startServer(settings: Partial<ServerConfig> = {}, log?: Lo
   const config = completeConfig(settings);
   checkConfig(config);
   const serverLog = log ?? createLog(config.logLevel);
-  warmUp([ConnectRequestSchema, ...AdminService.methods.map((method) => method.input)]);
   const database = await openDatabase({
     databaseUrl: config.databaseUrl,
     dataDirectory: config.dataDirectory,
@@ -59,6 +58,7 @@ export async function startServer(settings: Partial<ServerConfig> = {}, log?: Lo
     await database.stop();
     throw error;
   }
+  warmUp([ConnectRequestSchema, ...AdminService.methods.map((method) => method.input)], serverLog);
   const { grpc, http } = listeners;
   const ports = { grpcPort: grpc.port, httpPort: http?.port ?? null };
   serverLog.info({ host: config.host, ...ports, database: database.describe() }, 'listening');
@@ -89,6 +89,8 @@ async function listen(plane: Plane, config: ServerConfig, metrics: ServerMetrics
   const listeners: Listeners = { grpc, http: null, stopping: false };
   if (config.httpPort === null) return listeners;
   try {
+    // Workers come by gRPC: those that wait are given their work before the libraries of the other protocols are loaded.
+    const { listenHttp } = await import('./http/listener.ts');
     listeners.http = await listenHttp({
       plane,
       host,

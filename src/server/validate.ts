@@ -2,6 +2,8 @@
 import { create, type DescMessage, type Message } from '@bufbuild/protobuf';
 import { createValidator, type Violation } from '@bufbuild/protovalidate';
 import type { Refusal } from '../domain/refusal.ts';
+import { othersFirst } from '../lib/clock.ts';
+import type { Log } from '../lib/log.ts';
 import { isSurelyValid } from './surely_valid.ts';
 
 // One for the process: it compiles the rules of a message the first time it sees one.
@@ -30,7 +32,16 @@ function pathOf(violation: Violation): string {
     .join('');
 }
 
-/** Compiles the rules now, so that the first caller does not wait for it. */
-export function warmUp(schemas: readonly DescMessage[]): void {
-  for (const schema of schemas) validator.validate(schema, create(schema));
+/**
+ * Compiles the rules beside whatever else is done, so that hardly any caller waits for it. What waits for the start of the
+ * server does not: it is mostly plain enough to be judged without.
+ */
+export function warmUp(schemas: readonly DescMessage[], log: Log): void {
+  const compileAll = async () => {
+    for (const schema of schemas) {
+      await othersFirst();
+      validator.validate(schema, create(schema));
+    }
+  };
+  compileAll().catch((error: unknown) => log.error({ err: error }, 'the rules of the messages do not compile'));
 }

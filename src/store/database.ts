@@ -46,8 +46,11 @@ async function openUrl(databaseUrl: string, log: OpenLog): Promise<Database> {
 
 async function checked(connect: Connect, where: string): Promise<string> {
   try {
+    // Beside each other: both wait for little but the way there and back. An old server's refusal has the first word.
+    const pooler = refuseTransactionPooler(connect, where);
+    pooler.catch(() => {});
     const version = await refuseOldServer(connect, where);
-    await refuseTransactionPooler(connect, where);
+    await pooler;
     return version;
   } catch (error) {
     if (error instanceof DatabaseOpenError) throw error;

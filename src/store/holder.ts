@@ -2,8 +2,6 @@
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { readMigrationFiles } from 'drizzle-orm/migrator';
-import { drizzle } from 'drizzle-orm/postgres-js';
-import { migrate } from 'drizzle-orm/postgres-js/migrator';
 import type { Sql } from 'postgres';
 import { type Clock, systemClock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
@@ -246,6 +244,10 @@ async function bringUpToDate(sql: Sql): Promise<void> {
         `The database has schema version ${row.newest}, this program knows up to ${newestKnown}: it is older than the database. Run a newer version.`,
       );
     }
+    // All there is, as nearly always: then nobody waits for what would run them.
+    if (row?.newest === newestKnown) return;
   }
+  const { drizzle } = await import('drizzle-orm/postgres-js');
+  const { migrate } = await import('drizzle-orm/postgres-js/migrator');
   await migrate(drizzle(sql), MIGRATIONS);
 }
