@@ -9,7 +9,9 @@ import {
 import { refusalOf } from '../errors.ts';
 import type { Plane } from '../plane.ts';
 import { type Incoming, readIncoming } from '../session/incoming.ts';
+import type { Transport } from '../session/outgoing.ts';
 import { createSession, type Session } from '../session/session.ts';
+import { watchSilence } from '../session/silence.ts';
 import { namespaceOf, statusOf } from './adapter.ts';
 
 export const CONNECT_DEFINITION: MethodDefinition<Incoming, ConnectResponse> = {
@@ -25,36 +27,54 @@ export const CONNECT_DEFINITION: MethodDefinition<Incoming, ConnectResponse> = {
   },
 };
 
+type Call = ServerDuplexStream<Incoming, ConnectResponse>;
+
 /** Carries one stream; `sessions` holds it as long as it lives, for a graceful stop. */
 export function connectStream(plane: Plane, sessions: Set<Session>) {
-  return (call: ServerDuplexStream<Incoming, ConnectResponse>) => {
-    let ended = false;
-    const session = createSession({
-      plane,
-      namespace: namespaceOf(call.metadata),
-      transport: {
-        write: (message) => call.write(message),
-        end(error) {
-          if (ended) return;
-          ended = true;
-          if (error === undefined) call.end();
-          else call.emit('error', statusOf(refusalOf(error)));
-        },
-      },
-    });
+  const silence = watchSilence(plane.clock, plane.times.silenceTimeoutMs);
+  return (call: Call) => {
+    const transport = new CallTransport(call);
+    const session = createSession({ plane, namespace: namespaceOf(call.metadata), transport, silence });
     sessions.add(session);
     const over = () => {
       session.closed();
       sessions.delete(session);
     };
-    call.on('data', session.receive);
-    call.on('drain', session.drained);
+    call.on('data', (incoming: Incoming) => session.receive(incoming));
+    call.on('drain', () => session.drained());
     call.on('cancelled', over);
     call.on('error', over);
     call.on('end', () => {
       over();
-      if (!ended) call.end();
-      ended = true;
+      transport.hangUp();
     });
   };
+}
+
+class CallTransport implements Transport {
+  private readonly call: Call;
+  private ended = false;
+
+  constructor(call: Call) {
+    this.call = call;
+  }
+
+  write(message: ConnectResponse): boolean {
+    return this.call.write(message);
+  }
+
+  end(error?: unknown): void {
+    if (error === undefined) {
+      this.hangUp();
+      return;
+    }
+    if (this.ended) return;
+    this.ended = true;
+    this.call.emit('error', statusOf(refusalOf(error)));
+  }
+
+  hangUp(): void {
+    if (!this.ended) this.call.end();
+    this.ended = true;
+  }
 }
