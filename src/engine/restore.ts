@@ -31,7 +31,7 @@ import type {
 } from './rows.ts';
 import { addSteps, indexRun } from './runs.ts';
 import { startGrace } from './sessions.ts';
-import { sharedRunIds } from './shared.ts';
+import { sharedRunIds, sharedTags } from './shared.ts';
 import {
   type AssignmentRecord,
   type BlockedOn,
@@ -49,6 +49,7 @@ import { NO_TIMER } from './timers.ts';
 import { countLiveRun, countRestored, runTotalsOf, stepTotalsOf } from './totals.ts';
 import { hasStepRows } from './turn.ts';
 import { putInQueue } from './waiting.ts';
+import { sharedActions, sharedLabels, tagSetOf } from './worker_parts.ts';
 import { freshWorkerState, indexWorker } from './workers.ts';
 import { workflowOf } from './workflows.ts';
 
@@ -193,11 +194,11 @@ function restoreWorker(state: EngineState, row: WorkerRow): void {
     displayName: row.display_name,
     nickname: row.nickname,
     defaultWorker: row.default_worker,
-    tags: new Set(tags),
-    tagList: tags,
-    labels: new Map(JSON.parse(row.labels) as [string, LabelValue][]),
+    tags: tagSetOf(tags),
+    tagList: sharedTags(tags),
+    labels: sharedLabels(new Map(JSON.parse(row.labels) as [string, LabelValue][])),
     labelsRevision: row.labels_revision,
-    actions: new Set(JSON.parse(row.actions) as string[]),
+    actions: sharedActions(JSON.parse(row.actions) as string[]),
     slots: row.slots,
     devices: row.devices === null ? null : JSON.parse(row.devices),
     sdk: row.sdk === null ? null : JSON.parse(row.sdk),
