@@ -8,6 +8,7 @@ import {
 } from '../../../gen/yardmaster/v1/worker_service_pb.ts';
 import { refusalOf } from '../errors.ts';
 import type { Plane } from '../plane.ts';
+import { writeHeartbeat } from '../session/heartbeat_bytes.ts';
 import { type Incoming, readIncoming } from '../session/incoming.ts';
 import type { Transport } from '../session/outgoing.ts';
 import { createSession, type Session } from '../session/session.ts';
@@ -20,7 +21,7 @@ export const CONNECT_DEFINITION: MethodDefinition<Incoming, ConnectResponse> = {
   responseStream: true,
   requestDeserialize: readIncoming,
   requestSerialize: (incoming) => Buffer.from(incoming.bytes),
-  responseSerialize: (message) => Buffer.from(toBinary(ConnectResponseSchema, message)),
+  responseSerialize: (message) => writeHeartbeat(message) ?? Buffer.from(toBinary(ConnectResponseSchema, message)),
   // Only a client would read responses.
   responseDeserialize: () => {
     throw new Error('not a client');
@@ -29,25 +30,48 @@ export const CONNECT_DEFINITION: MethodDefinition<Incoming, ConnectResponse> = {
 
 type Call = ServerDuplexStream<Incoming, ConnectResponse>;
 
-/** Carries one stream; `sessions` holds it as long as it lives, for a graceful stop. */
-export function connectStream(plane: Plane, sessions: Set<Session>) {
+interface Carried {
+  readonly session: Session;
+  readonly transport: CallTransport;
+}
+
+/** The streams that live. */
+export type Streams = Map<Call, Carried>;
+
+/** Carries each stream, and keeps it in `streams` as long as it lives, for a graceful stop. */
+export function connectStream(plane: Plane, streams: Streams) {
   const silence = watchSilence(plane.clock, plane.times.silenceTimeoutMs);
+
+  // The call is what they are called with: closures for each stream would take more than its session.
+  function onData(this: Call, incoming: Incoming): void {
+    streams.get(this)?.session.receive(incoming);
+  }
+
+  function onDrain(this: Call): void {
+    streams.get(this)?.session.drained();
+  }
+
+  function onOver(this: Call): void {
+    const carried = streams.get(this);
+    streams.delete(this);
+    carried?.session.closed();
+  }
+
+  function onEnd(this: Call): void {
+    const carried = streams.get(this);
+    onOver.call(this);
+    carried?.transport.hangUp();
+  }
+
   return (call: Call) => {
     const transport = new CallTransport(call);
     const session = createSession({ plane, namespace: namespaceOf(call.metadata), transport, silence });
-    sessions.add(session);
-    const over = () => {
-      session.closed();
-      sessions.delete(session);
-    };
-    call.on('data', (incoming: Incoming) => session.receive(incoming));
-    call.on('drain', () => session.drained());
-    call.on('cancelled', over);
-    call.on('error', over);
-    call.on('end', () => {
-      over();
-      transport.hangUp();
-    });
+    streams.set(call, { session, transport });
+    call.on('data', onData);
+    call.on('drain', onDrain);
+    call.on('cancelled', onOver);
+    call.on('error', onOver);
+    call.on('end', onEnd);
   };
 }
 

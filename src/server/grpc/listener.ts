@@ -8,9 +8,8 @@ import type { Gate } from '../auth.ts';
 import type { Plane } from '../plane.ts';
 import { adminService } from '../rpc/admin_service.ts';
 import { workerService } from '../rpc/worker_service.ts';
-import type { Session } from '../session/session.ts';
 import { guard, mount, TRANSPORT_FACTOR } from './adapter.ts';
-import { CONNECT_DEFINITION, connectStream } from './connect_stream.ts';
+import { CONNECT_DEFINITION, connectStream, type Streams } from './connect_stream.ts';
 import { addReflection } from './reflection.ts';
 
 const KEEPALIVE_MS = 20_000;
@@ -48,13 +47,13 @@ export async function listenGrpc({ plane, host, port, gate }: GrpcOptions): Prom
     // An interceptor costs every message a little: without a token there is none.
     interceptors: gate === null ? [] : [guard(gate, `/${Health.typeName}/`, plane)],
   });
-  const sessions = new Set<Session>();
+  const streams: Streams = new Map();
   const admin = mount(AdminService, adminService(plane), plane);
   const worker = mount(WorkerService, workerService(plane), plane);
   server.addService(admin.definition, admin.implementation);
   server.addService(
     { ...worker.definition, connect: CONNECT_DEFINITION },
-    { ...worker.implementation, connect: connectStream(plane, sessions) },
+    { ...worker.implementation, connect: connectStream(plane, streams) },
   );
   const health = new HealthImplementation();
   let closing = false;
@@ -71,7 +70,7 @@ export async function listenGrpc({ plane, host, port, gate }: GrpcOptions): Prom
     async close() {
       closing = true;
       showHealth(false);
-      for (const session of [...sessions]) session.reconnect('the server is stopping');
+      for (const { session } of [...streams.values()]) session.reconnect('the server is stopping');
       await shutDown(server, addressOf(host, bound));
     },
   };
