@@ -1,12 +1,15 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { TimestampSchema, timestampFromMs } from '@bufbuild/protobuf/wkt';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   ConnectRequestSchema,
   ConnectResponseSchema,
   type ServerHeartbeat,
+  ServerHeartbeatSchema,
 } from '../../gen/yardmaster/v1/worker_service_pb.ts';
 import { readHeartbeat, writeHeartbeat } from '../../src/server/session/heartbeat_bytes.ts';
+import { heartbeatOrder } from '../../src/server/session/orders.ts';
 
 const seconds = fc.oneof(
   fc.constantFrom(0n, 1n, 127n, 128n, BigInt(Number.MAX_SAFE_INTEGER), BigInt(Number.MAX_SAFE_INTEGER) + 1n, -1n),
@@ -24,6 +27,19 @@ const beat = (sendTime?: { seconds: bigint; nanos: number }) =>
   );
 const answer = (upTo: bigint, value: Partial<ServerHeartbeat>) =>
   create(ConnectResponseSchema, { acknowledged: upTo, message: { case: 'heartbeat', value } });
+
+it('the answer to a heartbeat is the message that the generated code makes', () => {
+  fc.assert(
+    fc.property(fc.double({ min: 0, max: 4e12, noNaN: true }), time, (nowMs, sent) => {
+      const sendTime = sent === undefined ? undefined : create(TimestampSchema, sent);
+      const made = create(ServerHeartbeatSchema, {
+        serverTime: timestampFromMs(Math.round(nowMs)),
+        ...set('sendTime', sendTime),
+      });
+      expect(heartbeatOrder(sendTime, nowMs)).toEqual({ case: 'heartbeat', value: made });
+    }),
+  );
+});
 
 describe('bytes of a heartbeat', () => {
   it('are read as the generated code reads them', () => {
