@@ -18,8 +18,9 @@ const connect = {
   responseDeserialize: same,
 };
 
-// The keepalive of the real one.
+// Set as the real one is.
 const server = new Server({
+  'grpc.enable_channelz': 0,
   'grpc.keepalive_time_ms': 20_000,
   'grpc.keepalive_timeout_ms': 10_000,
   'grpc.keepalive_permit_without_calls': 1,

@@ -33,7 +33,7 @@ import type { RunFields } from './run_record.ts';
 import { newRun } from './run_terms.ts';
 import { indexRun } from './runs.ts';
 import { startGrace } from './sessions.ts';
-import { sharedRunIds } from './shared.ts';
+import { sharedRunIds, sharedTags } from './shared.ts';
 import {
   type AssignmentRecord,
   type BlockedOn,
@@ -51,6 +51,7 @@ import { NO_TIMER } from './timers.ts';
 import { countLiveRun, countRestored, runTotalsOf, stepTotalsOf } from './totals.ts';
 import { hasStepRows } from './turn.ts';
 import { putInQueue } from './waiting.ts';
+import { sharedActions, sharedLabels, tagSetOf } from './worker_parts.ts';
 import { freshWorkerState, indexWorker } from './workers.ts';
 import { workflowOf } from './workflows.ts';
 
@@ -201,11 +202,11 @@ function restoreWorker(state: EngineState, row: WorkerRow): void {
     displayName: row.display_name,
     nickname: row.nickname,
     defaultWorker: row.default_worker,
-    tags: new Set(tags),
-    tagList: tags,
-    labels: new Map(JSON.parse(row.labels) as [string, LabelValue][]),
+    tags: tagSetOf(tags),
+    tagList: sharedTags(tags),
+    labels: sharedLabels(new Map(JSON.parse(row.labels) as [string, LabelValue][])),
     labelsRevision: row.labels_revision,
-    actions: new Set(JSON.parse(row.actions) as string[]),
+    actions: sharedActions(JSON.parse(row.actions) as string[]),
     slots: row.slots,
     devices: row.devices === null ? null : JSON.parse(row.devices),
     sdk: row.sdk === null ? null : JSON.parse(row.sdk),

@@ -11,6 +11,7 @@ import type { EngineState, StepRecord, WorkerRecord } from './state.ts';
 import { NO_TIMER } from './timers.ts';
 import { type Turn, workerChanged } from './turn.ts';
 import { workerView } from './views.ts';
+import { sharedActions, sharedLabels } from './worker_parts.ts';
 
 export function openSession(state: EngineState, turn: Turn, hello: CommandOf<'open_session'>): SessionOpened | Refusal {
   const slots = slotsOf(state, hello);
@@ -28,7 +29,7 @@ export function openSession(state: EngineState, turn: Turn, hello: CommandOf<'op
   if (resumed) settleResumed(state, turn, worker, new Set(held));
   else startProcess(state, turn, worker, hello);
   if (labels !== null) {
-    worker.labels = labels;
+    worker.labels = sharedLabels(labels);
     worker.labelsRevision += 1;
   }
   worker.slots = slots;
@@ -120,7 +121,7 @@ function connect(state: EngineState, turn: Turn, worker: WorkerRecord, hello: Op
   worker.backPressured = false;
   worker.changeCount += 1;
   state.workersByConnection.set(hello.connection, worker);
-  setActions(state, turn, worker, new Set(hello.actions));
+  setActions(state, turn, worker, sharedActions(hello.actions));
   workerChanged(turn, worker);
 }
 

@@ -6,11 +6,13 @@ import { capacityChanged, forgetActions } from './capacity.ts';
 import type { CommandOf, ResultOf, Warning } from './commands.ts';
 import { loseAll } from './losses.ts';
 import { setPin } from './pins.ts';
+import { sharedTags } from './shared.ts';
 import { type EngineState, nameKey, type WorkerRecord } from './state.ts';
 import { endWaitingStep, stickyWorkerDeleted } from './steps.ts';
 import { NO_TIMER } from './timers.ts';
 import { type Turn, workerChanged } from './turn.ts';
 import { workerView } from './views.ts';
+import { NO_DEVICES_IN_USE, sharedActions, sharedLabels, tagSetOf } from './worker_parts.ts';
 
 export interface NewWorker {
   readonly namespace: string;
@@ -31,11 +33,11 @@ export function addWorker(state: EngineState, turn: Turn, draft: NewWorker): Wor
     displayName: freeDisplayName(state, turn, draft.namespace),
     nickname: draft.nickname === '' ? NICKNAME_DEFAULT : draft.nickname,
     defaultWorker: draft.defaultWorker,
-    tags: new Set(draft.tags),
-    tagList: draft.tags,
-    labels: new Map(),
+    tags: tagSetOf(draft.tags),
+    tagList: sharedTags(draft.tags),
+    labels: sharedLabels(new Map()),
     labelsRevision: 0,
-    actions: new Set(),
+    actions: sharedActions([]),
     slots: SLOTS_DEFAULT,
     devices: null,
     sdk: null,
@@ -60,7 +62,7 @@ export function freshWorkerState() {
     assignments: new Map(),
     reserved: new Set<string>(),
     leases: new Map(),
-    devicesInUse: { gpuIds: new Set<string>(), cpus: 0 },
+    devicesInUse: NO_DEVICES_IN_USE,
     slotsUsed: 0,
     backPressured: false,
     acceptMissed: false,
@@ -256,7 +258,7 @@ function forgetWorker(state: EngineState, worker: WorkerRecord): void {
   worker.connection = null;
   worker.sessionHash = null;
   forgetActions(state, worker);
-  worker.actions = new Set();
+  worker.actions = sharedActions([]);
   state.workers.delete(worker.workerId);
   state.workersByName.delete(nameKey(worker.namespace, worker.name));
   state.displayNames.delete(nameKey(worker.namespace, worker.displayName));

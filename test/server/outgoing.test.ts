@@ -1,6 +1,6 @@
 import { expect, it, vi } from 'vitest';
 import type { ConnectResponse } from '../../gen/yardmaster/v1/worker_service_pb.ts';
-import { createOutgoing, type Order, UNREAD_MESSAGES_MAX } from '../../src/server/session/outgoing.ts';
+import { type Order, Outgoing, UNREAD_MESSAGES_MAX } from '../../src/server/session/outgoing.ts';
 
 const order: Order = { case: undefined };
 
@@ -16,7 +16,7 @@ function stream(room: boolean) {
     },
     end() {},
   };
-  const outgoing = createOutgoing({ transport, acknowledged: () => 0, onBackPressure, onUnread });
+  const outgoing = new Outgoing({ transport, acknowledged: 0, onBackPressure, onUnread });
   return { outgoing, written, onUnread, onBackPressure };
 }
 
@@ -51,7 +51,12 @@ it('an assignment can be taken out until it has left', async () => {
   outgoing.flush();
   outgoing.pushOffer('waits', order, handedOver);
   outgoing.pushOffer('unknown yet', new Promise(() => {}), handedOver);
-  expect(['sent', 'waits', 'unknown yet', 'waits'].map(outgoing.withdraw)).toEqual([false, true, true, false]);
+  expect(['sent', 'waits', 'unknown yet', 'waits'].map((id) => outgoing.withdraw(id))).toEqual([
+    false,
+    true,
+    true,
+    false,
+  ]);
   outgoing.drained();
   expect(written).toHaveLength(1);
   expect(handedOver).toHaveBeenCalledOnce();

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { connect } from 'node:http2';
 import { type AddressInfo, createServer } from 'node:net';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
-import { Client, credentials, Metadata } from '@grpc/grpc-js';
+import { Client, credentials, Metadata, type StatusObject, status } from '@grpc/grpc-js';
 import { afterEach, describe, expect, it } from 'vitest';
 import {
   Health,
@@ -68,7 +68,7 @@ async function served() {
 }
 
 /** What the health service says from now on. It is a stream that does not end by itself, and so holds the listener up. */
-function watchHealth(client: Client): Serving[] {
+function watchHealth(client: Client) {
   const seen: Serving[] = [];
   const call = client.makeServerStreamRequest(
     pathOf(Health.method.watch),
@@ -78,7 +78,7 @@ function watchHealth(client: Client): Serving[] {
   );
   call.on('data', ({ status }: HealthCheckResponse) => seen.push(status));
   call.on('error', () => {});
-  return seen;
+  return { call, seen };
 }
 
 async function busyWorker(client: Client) {
@@ -95,7 +95,7 @@ describe('SIGTERM', () => {
     const { child, client, exited, httpPort, database, said } = await served();
     const { worker, runId } = await busyWorker(client);
     const health = watchHealth(client);
-    await until(() => health.length === 1);
+    await until(() => health.seen.length === 1);
     // Connections that nobody closes.
     const idle = await rawConnection(httpPort);
     idle.socket.write('GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n');
@@ -112,8 +112,8 @@ describe('SIGTERM', () => {
       ['/readyz', '/healthz'].map((path) => fetch(`http://127.0.0.1:${httpPort}${path}`)),
     );
     expect([ready?.status, alive?.status]).toEqual([503, 200]);
-    await until(() => health.length === 2);
-    expect(health).toEqual([Serving.SERVING, Serving.NOT_SERVING]);
+    await until(() => health.seen.length === 2);
+    expect(health.seen).toEqual([Serving.SERVING, Serving.NOT_SERVING]);
     expect(await exited, said()).toBe(0);
     expect(performance.now() - fromMs).toBeLessThan(STOP_MS_MAX);
     await Promise.all([idle.closed, http2Closed, worker.ended]);
@@ -130,11 +130,29 @@ describe('SIGTERM', () => {
     const { child, client, exited } = await served();
     const { worker } = await busyWorker(client);
     const health = watchHealth(client);
-    await until(() => health.length === 1);
+    await until(() => health.seen.length === 1);
     child.kill('SIGTERM');
     await worker.next('reconnect');
     child.kill('SIGINT');
     expect(await exited).toBe(130);
+  });
+});
+
+describe('a server within a process', () => {
+  // By the name the listener was bound by: with a name in place of an address it is another one.
+  it.each(['127.0.0.1', 'localhost'])('on %s cuts what has not ended after three seconds', async (host) => {
+    const database = await createTestDatabase();
+    databases.push(database);
+    const server = await startServer({ databaseUrl: database.url, host, grpcPort: 0, httpPort: null }, SILENT_LOG);
+    const client = new Client(`${host}:${server.grpcPort}`, credentials.createInsecure());
+    clients.push(client);
+    const health = watchHealth(client);
+    const ended = new Promise<StatusObject>((resolve) => health.call.on('status', resolve));
+    await until(() => health.seen.length === 1);
+    const fromMs = performance.now();
+    await server.stop();
+    expect((await ended).code).not.toBe(status.OK);
+    expect(performance.now() - fromMs).toBeLessThan(STOP_MS_MAX);
   });
 });
 

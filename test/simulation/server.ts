@@ -6,6 +6,7 @@ import type { CommandKind, CommandOf, ResultOf, RunDraft, ScheduledRun } from '.
 import type { Engine } from '../../src/engine/engine.ts';
 import type { IdSource } from '../../src/lib/random.ts';
 import { createSession } from '../../src/server/session/session.ts';
+import { watchSilence } from '../../src/server/session/silence.ts';
 import { isTransient } from '../../src/store/transient.ts';
 import type { Connection, Network } from './network.ts';
 import { createSimPlane, LEASE_MS, type OnTerm, type SimPlane } from './plane.ts';
@@ -52,6 +53,7 @@ export function createServer(options: SimServerOptions): SimServer {
       onTerm,
       isHolder: () => process === started,
     });
+    const silence = watchSilence(its.plane.clock, its.plane.times.silenceTimeoutMs);
     process = started;
     plane = its;
     network.listen({
@@ -62,7 +64,7 @@ export function createServer(options: SimServerOptions): SimServer {
           options.onAttached(connection, number, started);
           return number;
         };
-        return createSession({ plane: { ...its.plane, attach }, namespace: 'default', transport });
+        return createSession({ plane: { ...its.plane, attach }, namespace: 'default', transport, silence });
       },
     });
   }

@@ -8,8 +8,11 @@ import {
 } from '../../../gen/yardmaster/v1/worker_service_pb.ts';
 import { refusalOf } from '../errors.ts';
 import type { Plane } from '../plane.ts';
+import { writeHeartbeat } from '../session/heartbeat_bytes.ts';
 import { type Incoming, readIncoming } from '../session/incoming.ts';
+import type { Transport } from '../session/outgoing.ts';
 import { createSession, type Session } from '../session/session.ts';
+import { watchSilence } from '../session/silence.ts';
 import { namespaceOf, statusOf } from './adapter.ts';
 
 export const CONNECT_DEFINITION: MethodDefinition<Incoming, ConnectResponse> = {
@@ -18,43 +21,84 @@ export const CONNECT_DEFINITION: MethodDefinition<Incoming, ConnectResponse> = {
   responseStream: true,
   requestDeserialize: readIncoming,
   requestSerialize: (incoming) => Buffer.from(incoming.bytes),
-  responseSerialize: (message) => Buffer.from(toBinary(ConnectResponseSchema, message)),
+  responseSerialize: (message) => writeHeartbeat(message) ?? Buffer.from(toBinary(ConnectResponseSchema, message)),
   // Only a client would read responses.
   responseDeserialize: () => {
     throw new Error('not a client');
   },
 };
 
-/** Carries one stream; `sessions` holds it as long as it lives, for a graceful stop. */
-export function connectStream(plane: Plane, sessions: Set<Session>) {
-  return (call: ServerDuplexStream<Incoming, ConnectResponse>) => {
-    let ended = false;
-    const session = createSession({
-      plane,
-      namespace: namespaceOf(call.metadata),
-      transport: {
-        write: (message) => call.write(message),
-        end(error) {
-          if (ended) return;
-          ended = true;
-          if (error === undefined) call.end();
-          else call.emit('error', statusOf(refusalOf(error)));
-        },
-      },
-    });
-    sessions.add(session);
-    const over = () => {
-      session.closed();
-      sessions.delete(session);
-    };
-    call.on('data', session.receive);
-    call.on('drain', session.drained);
-    call.on('cancelled', over);
-    call.on('error', over);
-    call.on('end', () => {
-      over();
-      if (!ended) call.end();
-      ended = true;
-    });
+type Call = ServerDuplexStream<Incoming, ConnectResponse>;
+
+interface Carried {
+  readonly session: Session;
+  readonly transport: CallTransport;
+}
+
+/** The streams that live. */
+export type Streams = Map<Call, Carried>;
+
+/** Carries each stream, and keeps it in `streams` as long as it lives, for a graceful stop. */
+export function connectStream(plane: Plane, streams: Streams) {
+  const silence = watchSilence(plane.clock, plane.times.silenceTimeoutMs);
+
+  // The call is what they are called with: closures for each stream would take more than its session.
+  function onData(this: Call, incoming: Incoming): void {
+    streams.get(this)?.session.receive(incoming);
+  }
+
+  function onDrain(this: Call): void {
+    streams.get(this)?.session.drained();
+  }
+
+  function onOver(this: Call): void {
+    const carried = streams.get(this);
+    streams.delete(this);
+    carried?.session.closed();
+  }
+
+  function onEnd(this: Call): void {
+    const carried = streams.get(this);
+    onOver.call(this);
+    carried?.transport.hangUp();
+  }
+
+  return (call: Call) => {
+    const transport = new CallTransport(call);
+    const session = createSession({ plane, namespace: namespaceOf(call.metadata), transport, silence });
+    streams.set(call, { session, transport });
+    call.on('data', onData);
+    call.on('drain', onDrain);
+    call.on('cancelled', onOver);
+    call.on('error', onOver);
+    call.on('end', onEnd);
   };
+}
+
+class CallTransport implements Transport {
+  private readonly call: Call;
+  private ended = false;
+
+  constructor(call: Call) {
+    this.call = call;
+  }
+
+  write(message: ConnectResponse): boolean {
+    return this.call.write(message);
+  }
+
+  end(error?: unknown): void {
+    if (error === undefined) {
+      this.hangUp();
+      return;
+    }
+    if (this.ended) return;
+    this.ended = true;
+    this.call.emit('error', statusOf(refusalOf(error)));
+  }
+
+  hangUp(): void {
+    if (!this.ended) this.call.end();
+    this.ended = true;
+  }
 }

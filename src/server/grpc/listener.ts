@@ -4,14 +4,12 @@ import { HealthImplementation } from 'grpc-health-check';
 import { Health } from '../../../gen/grpc/health/v1/health_pb.ts';
 import { AdminService } from '../../../gen/yardmaster/v1/admin_service_pb.ts';
 import { WorkerService } from '../../../gen/yardmaster/v1/worker_service_pb.ts';
-import type { Clock } from '../../lib/clock.ts';
 import type { Gate } from '../auth.ts';
 import type { Plane } from '../plane.ts';
 import { adminService } from '../rpc/admin_service.ts';
 import { workerService } from '../rpc/worker_service.ts';
-import type { Session } from '../session/session.ts';
 import { guard, mount, TRANSPORT_FACTOR } from './adapter.ts';
-import { CONNECT_DEFINITION, connectStream } from './connect_stream.ts';
+import { CONNECT_DEFINITION, connectStream, type Streams } from './connect_stream.ts';
 import { addReflection } from './reflection.ts';
 
 const KEEPALIVE_MS = 20_000;
@@ -39,6 +37,8 @@ export async function listenGrpc({ plane, host, port, gate }: GrpcOptions): Prom
   const server = new Server({
     'grpc.max_receive_message_length': plane.limits.messageBytesMax * TRANSPORT_FACTOR,
     'grpc.max_send_message_length': plane.limits.messageBytesMax * TRANSPORT_FACTOR,
+    // Nobody can ask for its records here, and they take 1 KiB a connection.
+    'grpc.enable_channelz': 0,
     'grpc.max_concurrent_streams': STREAMS_PER_CONNECTION_MAX,
     'grpc.keepalive_time_ms': KEEPALIVE_MS,
     'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
@@ -47,13 +47,13 @@ export async function listenGrpc({ plane, host, port, gate }: GrpcOptions): Prom
     // An interceptor costs every message a little: without a token there is none.
     interceptors: gate === null ? [] : [guard(gate, `/${Health.typeName}/`, plane)],
   });
-  const sessions = new Set<Session>();
+  const streams: Streams = new Map();
   const admin = mount(AdminService, adminService(plane), plane);
   const worker = mount(WorkerService, workerService(plane), plane);
   server.addService(admin.definition, admin.implementation);
   server.addService(
     { ...worker.definition, connect: CONNECT_DEFINITION },
-    { ...worker.implementation, connect: connectStream(plane, sessions) },
+    { ...worker.implementation, connect: connectStream(plane, streams) },
   );
   const health = new HealthImplementation();
   let closing = false;
@@ -70,14 +70,18 @@ export async function listenGrpc({ plane, host, port, gate }: GrpcOptions): Prom
     async close() {
       closing = true;
       showHealth(false);
-      for (const session of [...sessions]) session.reconnect('the server is stopping');
-      await shutDown(server, plane.clock);
+      for (const { session } of [...streams.values()]) session.reconnect('the server is stopping');
+      await shutDown(server, addressOf(host, bound));
     },
   };
 }
 
+function addressOf(host: string, port: number): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
 function bind(server: Server, host: string, port: number): Promise<number> {
-  const address = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+  const address = addressOf(host, port);
   return new Promise((resolve, reject) => {
     server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) => {
       if (error) reject(new Error(`cannot listen for gRPC on ${address}: ${error.message}`));
@@ -89,15 +93,10 @@ function bind(server: Server, host: string, port: number): Promise<number> {
 const SHUTDOWN_MS = 3_000;
 
 /** Lets calls under way finish for a while; then they are cut. */
-function shutDown(server: Server, clock: Clock): Promise<void> {
+function shutDown(server: Server, address: string): Promise<void> {
   return new Promise((resolve) => {
-    const cut = clock.after(SHUTDOWN_MS, () => {
-      server.forceShutdown();
-      resolve();
-    });
-    server.tryShutdown(() => {
-      cut.clear();
-      resolve();
-    });
+    // Not by forceShutdown, which knows of connections only from channelz. And first: it leaves alone what is closing already.
+    server.drain(address, SHUTDOWN_MS);
+    server.tryShutdown(() => resolve());
   });
 }

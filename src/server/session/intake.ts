@@ -6,59 +6,77 @@ import { clean } from '../convert/text.ts';
 import type { Plane } from '../plane.ts';
 import { checkLineNumbers, readFact, readLines } from './facts.ts';
 import type { Incoming } from './incoming.ts';
-import { createConfirmLate } from './late_facts.ts';
-import type { LinesFirst } from './lines_first.ts';
-import { heartbeatOrder, labelsUpsertedOrder } from './orders.ts';
+import { type ConfirmLate, createConfirmLate } from './late_facts.ts';
+import { createLinesFirst, type LinesFirst } from './lines_first.ts';
+import { labelsUpsertedOrder } from './orders.ts';
 import type { Order } from './outgoing.ts';
-import { createPace } from './pace.ts';
+import { createPace, type Pace } from './pace.ts';
 
-export interface IntakeOptions {
+/** The stream whose facts these are. */
+export interface IntakeStream {
   readonly plane: Plane;
   readonly connection: number;
   /** Of the worker this stream was opened for. */
-  readonly workerId: () => string;
-  readonly lines: LinesFirst;
-  readonly push: (order: Order) => void;
-  readonly settle: (sequence: number) => void;
-  readonly refuse: (sequence: number, refusal: Refusal) => void;
+  readonly workerId: string;
+  push(order: Order): void;
+  settle(sequence: number): void;
+  refuse(sequence: number, refusal: Refusal): void;
 }
 
-/** Takes every message of an open stream but hello and goodbye. */
-export type Intake = (message: ConnectRequest['message'], incoming: Incoming) => void;
+/** Made with the first fact; what only some facts need, with the first of those: most streams are idle. */
+export class Intake {
+  private readonly stream: IntakeStream;
+  private lines: LinesFirst | null = null;
+  private confirmLate: ConfirmLate | null = null;
+  private labelPace: Pace | null = null;
+  private linePace: Pace | null = null;
 
-export function createIntake(options: IntakeOptions): Intake {
-  const { plane, connection, push, settle } = options;
-  const { clock, limits } = plane;
-  const confirmLate = createConfirmLate(plane, options.workerId);
-  const labelPace = createPace(limits.labelMessagesPerSecondMax, clock.nowMs());
-  const linePace = createPace(limits.logLinesPerSecondMax, clock.nowMs());
+  constructor(stream: IntakeStream) {
+    this.stream = stream;
+  }
 
-  function progressed({ assignmentId, text, phase, fraction }: StepProgressed): void {
+  /** Takes every message of an open stream but hello, heartbeat and goodbye. */
+  take(message: ConnectRequest['message'], incoming: Incoming): void {
+    if (message.case === 'stepProgressed') this.progressed(message.value);
+    else if (message.case === 'stepLogged') this.logged(incoming.sequence, message.value);
+    else this.stated(message, incoming);
+  }
+
+  /** Calls `then` when no lines are under way any more: at once, or later. */
+  linesSettled(then: () => void): void {
+    if (this.lines === null) then();
+    else this.lines.settled(then);
+  }
+
+  private progressed({ assignmentId, text, phase, fraction }: StepProgressed): void {
+    const { plane, connection } = this.stream;
+    const charactersMax = plane.limits.progressTextCharactersMax;
+    const shorten = (long: string) => clean(long).slice(0, charactersMax);
     const progress = { text: shorten(text), phase: shorten(phase), fraction: fraction ?? null };
     plane.decide({ kind: 'progress_step', connection, assignmentId, progress }, (result) => {
       // Of progress the last word wins, and there will be another.
-      if (isRefusal(result) && result.retryAfterMs === undefined) options.refuse(0, result);
+      if (isRefusal(result) && result.retryAfterMs === undefined) this.stream.refuse(0, result);
     });
   }
 
-  function shorten(text: string): string {
-    return clean(text).slice(0, limits.progressTextCharactersMax);
-  }
-
-  function logged(sequence: number, message: StepLogged): void {
+  private logged(sequence: number, message: StepLogged): void {
+    const { plane, connection } = this.stream;
+    const { clock, limits } = plane;
+    this.lines ??= createLinesFirst();
+    this.linePace ??= createPace(limits.logLinesPerSecondMax, clock.nowMs());
     const { assignmentId } = message;
     const firstLineNumber = Number(message.firstLineNumber);
     const refused = (refusal: Refusal) => {
-      if (refusal.retryAfterMs !== undefined) options.lines.postponed(assignmentId, firstLineNumber);
-      options.refuse(sequence, refusal);
+      if (refusal.retryAfterMs !== undefined) this.lines?.postponed(assignmentId, firstLineNumber);
+      this.stream.refuse(sequence, refusal);
     };
-    const waitMs = linePace.take(message.lines.length, clock.nowMs());
+    const waitMs = this.linePace.take(message.lines.length, clock.nowMs());
     const bad = checkLineNumbers(message) ?? tooFast('step_logged', limits.logLinesPerSecondMax, 'lines', waitMs);
     if (bad) {
       refused(bad);
       return;
     }
-    const stored = options.lines.begin(assignmentId, firstLineNumber);
+    const stored = this.lines.begin(assignmentId, firstLineNumber);
     plane.decide({ kind: 'log_step', connection, assignmentId }, (result) => {
       if (isRefusal(result)) {
         refused(result);
@@ -68,68 +86,60 @@ export function createIntake(options: IntakeOptions): Intake {
       const lines = readLines(message, clock.nowMs(), limits);
       // Without a writer nobody decides here any more, and the stream is about to end: the lines come again.
       plane.logs()?.add({ assignmentId, ...result, firstLineNumber, lines }, () => {
-        settle(sequence);
+        this.stream.settle(sequence);
         stored();
       });
     });
   }
 
-  function stated(message: ConnectRequest['message'], { sequence, bytes }: Incoming): void {
-    const command = readFact(connection, message, bytes, limits);
-    if (isRefusal(command)) options.refuse(sequence, command);
-    else if (command.kind === 'upsert_labels') upserted(sequence, command);
-    else if (command.kind === 'succeed_step' || command.kind === 'fail_step') {
-      const again = () => options.refuse(sequence, linesFirst());
-      options.lines.after(command.assignmentId, () => decide(sequence, command), again);
-    } else decide(sequence, command);
+  private stated(message: ConnectRequest['message'], { sequence, bytes }: Incoming): void {
+    const { stream, lines } = this;
+    const command = readFact(stream.connection, message, bytes, stream.plane.limits);
+    if (isRefusal(command)) stream.refuse(sequence, command);
+    else if (command.kind === 'upsert_labels') this.upserted(sequence, command);
+    else if (lines !== null && (command.kind === 'succeed_step' || command.kind === 'fail_step')) {
+      const again = () => stream.refuse(sequence, linesFirst());
+      lines.after(command.assignmentId, () => this.decide(sequence, command), again);
+    } else this.decide(sequence, command);
   }
 
-  function decide(sequence: number, command: Command): void {
-    plane.decide(command, (result) => {
-      if (!isRefusal(result)) settle(sequence);
-      else if ('assignmentId' in command) confirmLate(command, result, (final) => answer(sequence, final));
-      else options.refuse(sequence, result);
+  private decide(sequence: number, command: Command): void {
+    const { stream } = this;
+    stream.plane.decide(command, (result) => {
+      if (!isRefusal(result)) stream.settle(sequence);
+      else if ('assignmentId' in command) this.refusedFact(sequence, command, result);
+      else stream.refuse(sequence, result);
     });
   }
 
-  function answer(sequence: number, refusal: Refusal | null): void {
-    if (refusal === null) settle(sequence);
-    else options.refuse(sequence, refusal);
+  private refusedFact(sequence: number, fact: Parameters<ConfirmLate>[0], refusal: Refusal): void {
+    const { stream } = this;
+    this.confirmLate ??= createConfirmLate(stream.plane, () => stream.workerId);
+    this.confirmLate(fact, refusal, (final) => {
+      if (final === null) stream.settle(sequence);
+      else stream.refuse(sequence, final);
+    });
   }
 
-  function upserted(sequence: number, command: CommandOf<'upsert_labels'>): void {
-    const waitMs = labelPace.take(1, clock.nowMs());
+  private upserted(sequence: number, command: CommandOf<'upsert_labels'>): void {
+    const { stream } = this;
+    const { clock, limits } = stream.plane;
+    this.labelPace ??= createPace(limits.labelMessagesPerSecondMax, clock.nowMs());
+    const waitMs = this.labelPace.take(1, clock.nowMs());
     const bad = tooFast('upsert_labels', limits.labelMessagesPerSecondMax, 'messages', waitMs);
     if (bad) {
-      options.refuse(sequence, bad);
+      stream.refuse(sequence, bad);
       return;
     }
-    plane.decide(command, (result) => {
+    stream.plane.decide(command, (result) => {
       if (isRefusal(result)) {
-        options.refuse(sequence, result);
+        stream.refuse(sequence, result);
         return;
       }
-      push(labelsUpsertedOrder(result));
-      settle(sequence);
+      stream.push(labelsUpsertedOrder(result));
+      stream.settle(sequence);
     });
   }
-
-  return (message, incoming) => {
-    switch (message.case) {
-      case 'heartbeat':
-        plane.decide({ kind: 'heartbeat', connection }, () => {});
-        push(heartbeatOrder(message.value.sendTime, clock.nowMs()));
-        return;
-      case 'stepProgressed':
-        progressed(message.value);
-        return;
-      case 'stepLogged':
-        logged(incoming.sequence, message.value);
-        return;
-      default:
-        stated(message, incoming);
-    }
-  };
 }
 
 /** Its lines have to come again, and it after them. */

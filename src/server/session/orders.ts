@@ -1,6 +1,6 @@
 /** What the server says on a stream, made from what was decided. Pure. */
 import { create } from '@bufbuild/protobuf';
-import { type Timestamp, timestampFromMs } from '@bufbuild/protobuf/wkt';
+import type { Timestamp } from '@bufbuild/protobuf/wkt';
 import {
   CancelStepSchema,
   DrainSchema,
@@ -10,7 +10,6 @@ import {
   ReconnectSchema,
   RefusedSchema,
   RunStepSchema,
-  ServerHeartbeatSchema,
 } from '../../../gen/yardmaster/v1/worker_service_pb.ts';
 import type { Refusal } from '../../domain/refusal.ts';
 import type { ResultOf } from '../../engine/commands.ts';
@@ -77,10 +76,14 @@ export function labelsUpsertedOrder({ labels, labelsRevision }: ResultOf<'upsert
   return { case: 'labelsUpserted', value };
 }
 
-/** Answers a heartbeat with its own time of sending and ours. */
+/** Answers a heartbeat with its own time of sending and ours. As `create` makes it, without its walk over all fields. */
 export function heartbeatOrder(sendTime: Timestamp | undefined, nowMs: number): Order {
-  const serverTime = timestampFromMs(Math.round(nowMs));
-  return { case: 'heartbeat', value: create(ServerHeartbeatSchema, { serverTime, ...(sendTime ? { sendTime } : {}) }) };
+  const ms = Math.round(nowMs);
+  const seconds = Math.floor(ms / 1_000);
+  const nanos = (ms - seconds * 1_000) * 1_000_000;
+  const serverTime: Timestamp = { $typeName: 'google.protobuf.Timestamp', seconds: BigInt(seconds), nanos };
+  const times = sendTime === undefined ? { serverTime } : { serverTime, sendTime };
+  return { case: 'heartbeat', value: { $typeName: 'yardmaster.v1.ServerHeartbeat', ...times } };
 }
 
 export function reconnectOrder(reason: string): Order {

@@ -1,5 +1,5 @@
 /** One stream of a worker, as a state machine without sockets: messages in, orders out, from hello to the end. */
-import type { Hello } from '../../../gen/yardmaster/v1/worker_service_pb.ts';
+import type { Hello, WorkerHeartbeat } from '../../../gen/yardmaster/v1/worker_service_pb.ts';
 import { isRefusal, type Refusal, refuse } from '../../domain/refusal.ts';
 import type { Effect, Offer } from '../../engine/effects.ts';
 import type { Timer } from '../../lib/clock.ts';
@@ -9,12 +9,11 @@ import type { Plane } from '../plane.ts';
 import { breachOf, faultOf, isNumbered } from './grammar.ts';
 import { readHello, writeWelcome } from './hello.ts';
 import type { Incoming } from './incoming.ts';
-import { createIntake } from './intake.ts';
-import { createLinesFirst } from './lines_first.ts';
-import { effectOrder, reconnectOrder, refusedOrder, runStepOrder } from './orders.ts';
-import { createOutgoing, type Transport, UNREAD_MESSAGES_MAX } from './outgoing.ts';
-import { createSettledTracker } from './settled.ts';
-import { type SilenceWatch, watchSilence } from './silence.ts';
+import { Intake, type IntakeStream } from './intake.ts';
+import { effectOrder, heartbeatOrder, reconnectOrder, refusedOrder, runStepOrder } from './orders.ts';
+import { type Order, Outgoing, type OutgoingStream, type Transport, UNREAD_MESSAGES_MAX } from './outgoing.ts';
+import { SettledTracker } from './settled.ts';
+import type { SilenceWatch, Speaker } from './silence.ts';
 
 export interface Session {
   receive(incoming: Incoming): void;
@@ -29,6 +28,7 @@ export interface SessionOptions {
   readonly plane: Plane;
   readonly namespace: string;
   readonly transport: Transport;
+  readonly silence: SilenceWatch;
 }
 
 type Phase = 'NEW' | 'OPEN' | 'LEAVING' | 'CLOSED';
@@ -39,136 +39,175 @@ const UNREAD_MS_MAX = 1_000;
 /** After a goodbye the stream ends by then, committed or not. */
 const GOODBYE_MS_MAX = 800;
 
-export function createSession({ plane, namespace, transport }: SessionOptions): Session {
-  const { clock, limits, times, log } = plane;
-  const settled = createSettledTracker();
-  const outgoing = createOutgoing({
-    transport,
-    acknowledged: () => settled.acknowledged,
-    onBackPressure: pressed,
-    onUnread: () =>
-      fail(refuse('RATE_LIMITED', `the stream is not read: more than ${UNREAD_MESSAGES_MAX} messages wait for it`)),
-  });
-  const connection = plane.attach(onEffect);
-  const lines = createLinesFirst();
-  const intake = createIntake({
-    plane,
-    connection,
-    workerId: () => workerId,
-    lines,
-    push: outgoing.push,
-    settle,
-    refuse: refused,
-  });
-  let phase: Phase = 'NEW';
-  let workerId = '';
-  let unread: Timer | null = null;
-  let silence: SilenceWatch | null = null;
-  let deadline: Timer | null = clock.after(times.helloTimeoutMs, () => {
-    fail(refuse('HELLO_EXPECTED', `no hello came within ${times.helloTimeoutMs} ms`));
-  });
+export function createSession(options: SessionOptions): Session {
+  return new WorkerSession(options);
+}
 
-  function receive(incoming: Incoming): void {
-    silence?.heard();
-    if (phase === 'LEAVING' || phase === 'CLOSED') return;
-    const breach = breachOf(incoming, phase === 'NEW', settled.expected);
-    if (breach) {
-      fail(breach);
-      return;
-    }
-    if (isNumbered(incoming)) settled.take();
-    const fault = faultOf(incoming, limits);
-    const message = incoming.message?.message;
-    if (message?.case === 'hello') hello(message.value, incoming, fault);
-    else if (fault || message === undefined) refused(incoming.sequence, fault ?? refuse('INVALID_FIELD', 'no message'));
-    else if (message.case === 'goodbye') goodbye();
-    else intake(message, incoming);
+/**
+ * There are thousands, and most are idle. So it and its parts are classes (a closure for each function took 6 KiB a
+ * stream), nothing is made before it is needed, and nothing that is over is kept.
+ */
+class WorkerSession implements Session, OutgoingStream, IntakeStream, Speaker {
+  readonly plane: Plane;
+  readonly transport: Transport;
+  readonly connection: number;
+  workerId = '';
+  heardMs = 0;
+  private readonly namespace: string;
+  private readonly silence: SilenceWatch;
+  private readonly settled = new SettledTracker();
+  private readonly outgoing: Outgoing;
+  private intake: Intake | null = null;
+  private phase: Phase = 'NEW';
+  private unread: Timer | null = null;
+  private deadline: Timer | null;
+
+  constructor({ plane, namespace, transport, silence }: SessionOptions) {
+    this.plane = plane;
+    this.namespace = namespace;
+    this.transport = transport;
+    this.silence = silence;
+    this.outgoing = new Outgoing(this);
+    this.connection = plane.attach((effect) => this.onEffect(effect));
+    const { helloTimeoutMs } = plane.times;
+    this.deadline = plane.clock.after(helloTimeoutMs, () => {
+      this.fail(refuse('HELLO_EXPECTED', `no hello came within ${helloTimeoutMs} ms`));
+    });
   }
 
-  function hello(value: Hello, incoming: Incoming, fault: Refusal | null): void {
+  get acknowledged(): number {
+    return this.settled.acknowledged;
+  }
+
+  receive(incoming: Incoming): void {
+    this.heardMs = this.plane.clock.nowMs();
+    if (this.phase === 'LEAVING' || this.phase === 'CLOSED') return;
+    const breach = breachOf(incoming, this.phase === 'NEW', this.settled.expected);
+    if (breach) {
+      this.fail(breach);
+      return;
+    }
+    if (isNumbered(incoming)) this.settled.take();
+    const fault = faultOf(incoming, this.plane.limits);
+    const message = incoming.message?.message;
+    if (message?.case === 'hello') this.hello(message.value, incoming, fault);
+    else if (fault || message === undefined)
+      this.refuse(incoming.sequence, fault ?? refuse('INVALID_FIELD', 'no message'));
+    else if (message.case === 'heartbeat') this.heartbeat(message.value);
+    else if (message.case === 'goodbye') this.goodbye();
+    else {
+      this.intake ??= new Intake(this);
+      this.intake.take(message, incoming);
+    }
+  }
+
+  private hello(value: Hello, incoming: Incoming, fault: Refusal | null): void {
+    const { plane, connection, namespace } = this;
+    const { limits, times, log } = plane;
     const secret = newSecret();
     const opening = fault ?? readHello(value, incoming.bytes, { connection, namespace, secret, limits });
     if (isRefusal(opening)) {
-      fail(opening);
+      this.fail(opening);
       return;
     }
-    phase = 'OPEN';
-    deadline?.clear();
-    silence = watchSilence(clock, times.silenceTimeoutMs, () => {
-      plane.decide({ kind: 'close_session', connection, reason: 'SILENT' }, () => {});
-    });
+    this.phase = 'OPEN';
+    this.stopDeadline();
+    this.silence.add(this);
     plane.decide({ kind: 'open_session', ...opening }, (result) => {
       if (isRefusal(result)) {
-        fail(result);
+        this.fail(result);
         return;
       }
-      workerId = result.worker.workerId;
+      this.workerId = result.worker.workerId;
       log.info({ worker: result.worker.name, namespace, resumed: result.resumed }, 'worker connected');
       const sessionId = result.resumed && value.resume ? value.resume.sessionId : secret;
-      outgoing.push({ case: 'welcome', value: writeWelcome(result, sessionId, limits, times) });
+      this.push({ case: 'welcome', value: writeWelcome(result, sessionId, limits, times) });
     });
   }
 
-  function goodbye(): void {
-    phase = 'LEAVING';
-    silence?.stop();
+  private heartbeat({ sendTime }: WorkerHeartbeat): void {
+    const { plane, connection } = this;
+    plane.decide({ kind: 'heartbeat', connection }, nobodyHears);
+    this.push(heartbeatOrder(sendTime, plane.clock.nowMs()));
+  }
+
+  private goodbye(): void {
+    const { plane, connection } = this;
+    this.phase = 'LEAVING';
+    this.silence.delete(this);
     let said = false;
     const say = () => {
       if (said) return;
       said = true;
-      plane.decide({ kind: 'goodbye', connection }, end);
+      plane.decide({ kind: 'goodbye', connection }, () => this.end());
     };
-    deadline = clock.after(GOODBYE_MS_MAX, () => {
+    this.deadline = plane.clock.after(GOODBYE_MS_MAX, () => {
       say();
-      end();
+      this.end();
     });
     // A result that still waits for its lines came before it.
-    lines.settled(say);
+    if (this.intake === null) say();
+    else this.intake.linesSettled(say);
+  }
+
+  onSilent(): void {
+    this.plane.decide({ kind: 'close_session', connection: this.connection, reason: 'SILENT' }, nobodyHears);
+  }
+
+  onUnread(): void {
+    const message = `the stream is not read: more than ${UNREAD_MESSAGES_MAX} messages wait for it`;
+    this.fail(refuse('RATE_LIMITED', message));
   }
 
   /** A burst fills the buffer for a moment, and then nothing must be taken back; a worker that does not read stays pressed. */
-  function pressed(on: boolean): void {
-    plane.decide({ kind: 'set_back_pressure', connection, on }, () => {});
-    unread?.clear();
-    unread = on
-      ? clock.after(UNREAD_MS_MAX, () => plane.decide({ kind: 'withdraw_unsent', connection }, () => {}))
+  onBackPressure(on: boolean): void {
+    const { plane, connection } = this;
+    plane.decide({ kind: 'set_back_pressure', connection, on }, nobodyHears);
+    this.unread?.clear();
+    this.unread = on
+      ? plane.clock.after(UNREAD_MS_MAX, () => plane.decide({ kind: 'withdraw_unsent', connection }, nobodyHears))
       : null;
   }
 
-  function settle(sequence: number): void {
+  push(order: Order): void {
+    this.outgoing.push(order);
+  }
+
+  settle(sequence: number): void {
     if (sequence === 0) return;
-    settled.settle(sequence);
-    outgoing.acknowledge();
+    this.settled.settle(sequence);
+    this.outgoing.acknowledge();
   }
 
   /** Before it counts as settled, so that the acknowledgement that covers it cannot leave first. */
-  function refused(sequence: number, refusal: Refusal): void {
-    if (phase === 'CLOSED') return;
-    plane.meters.refused(refusal.refused, 'stream');
-    outgoing.push(refusedOrder(sequence, refusal));
-    settle(sequence);
+  refuse(sequence: number, refusal: Refusal): void {
+    if (this.phase === 'CLOSED') return;
+    this.plane.meters.refused(refusal.refused, 'stream');
+    this.push(refusedOrder(sequence, refusal));
+    this.settle(sequence);
   }
 
-  function onEffect(effect: Effect): void {
-    if (phase === 'CLOSED') return;
+  private onEffect(effect: Effect): void {
+    if (this.phase === 'CLOSED') return;
     if (effect.kind === 'run_step') {
-      pushOffer(effect.offer);
+      this.pushOffer(effect.offer);
       return;
     }
     if (effect.kind === 'end_stream') {
-      end();
+      this.end();
       return;
     }
     // Nobody has to be told to stop what nobody was told to begin.
-    if (effect.kind === 'cancel_step' && outgoing.withdraw(effect.assignmentId)) return;
-    outgoing.push(effectOrder(effect));
-    if (effect.kind === 'evict') end();
+    if (effect.kind === 'cancel_step' && this.outgoing.withdraw(effect.assignmentId)) return;
+    this.push(effectOrder(effect));
+    if (effect.kind === 'evict') this.end();
   }
 
-  function pushOffer(offer: Offer): void {
+  private pushOffer(offer: Offer): void {
+    const { plane, connection, outgoing } = this;
     const { assignmentId } = offer;
     // The accept deadline counts from here, not from the decision: a slow commit is not the worker's fault.
-    const handedOver = () => plane.decide({ kind: 'handed_over', connection, assignmentId }, () => {});
+    const handedOver = () => plane.decide({ kind: 'handed_over', connection, assignmentId }, nobodyHears);
     const held = plane.inputs.held(offer);
     if (held !== null) {
       outgoing.pushOffer(assignmentId, runStepOrder(offer, held), handedOver);
@@ -178,46 +217,57 @@ export function createSession({ plane, namespace, transport }: SessionOptions): 
     outgoing.pushOffer(assignmentId, order, handedOver);
   }
 
+  drained(): void {
+    this.outgoing.drained();
+  }
+
   /** Sends what waits, and ends the stream well. */
-  function end(): void {
-    if (phase === 'CLOSED') return;
-    outgoing.flush();
-    close();
-    transport.end();
+  private end(): void {
+    if (this.phase === 'CLOSED') return;
+    this.outgoing.flush();
+    this.close();
+    this.transport.end();
   }
 
   /** A breach of the grammar, or a hello that cannot be taken: the stream ends with the reason as its status. */
-  function fail(refusal: Refusal): void {
-    if (phase === 'CLOSED') return;
-    plane.meters.refused(refusal.refused, 'stream');
-    outgoing.flush();
+  private fail(refusal: Refusal): void {
+    if (this.phase === 'CLOSED') return;
+    const { meters, log } = this.plane;
+    meters.refused(refusal.refused, 'stream');
+    this.outgoing.flush();
     log.info({ reason: refusal.refused }, 'stream refused');
-    transport.end(new RefusedError(refusal));
-    closed();
+    this.transport.end(new RefusedError(refusal));
+    this.closed();
   }
 
-  function closed(): void {
-    const wasOpen = phase === 'OPEN';
-    close();
-    if (wasOpen) plane.decide({ kind: 'close_session', connection, reason: 'CLOSED' }, () => {});
+  closed(): void {
+    const { plane, connection } = this;
+    const wasOpen = this.phase === 'OPEN';
+    this.close();
+    if (wasOpen) plane.decide({ kind: 'close_session', connection, reason: 'CLOSED' }, nobodyHears);
   }
 
-  function close(): void {
-    phase = 'CLOSED';
-    silence?.stop();
-    deadline?.clear();
-    unread?.clear();
-    outgoing.close();
-    plane.detach(connection);
+  private close(): void {
+    this.phase = 'CLOSED';
+    this.silence.delete(this);
+    this.stopDeadline();
+    this.unread?.clear();
+    this.outgoing.close();
+    this.plane.detach(this.connection);
   }
 
-  function reconnect(reason: string): void {
-    if (phase !== 'OPEN') return;
-    outgoing.push(reconnectOrder(reason));
-    outgoing.flush();
-    closed();
-    transport.end();
+  private stopDeadline(): void {
+    this.deadline?.clear();
+    this.deadline = null;
   }
 
-  return { receive, closed, drained: outgoing.drained, reconnect };
+  reconnect(reason: string): void {
+    if (this.phase !== 'OPEN') return;
+    this.push(reconnectOrder(reason));
+    this.outgoing.flush();
+    this.closed();
+    this.transport.end();
+  }
 }
+
+const nobodyHears = () => {};

@@ -1,38 +1,33 @@
 /** Which of a stream's sequence numbers are settled: committed or refused. Pure. */
+export class SettledTracker {
+  private last = 0;
+  private upTo = 0;
+  /** Settled beyond the first open one; most settle in order, and then there is none. */
+  private beyond: Set<number> | null = null;
 
-export interface SettledTracker {
   /** The number the next sequenced message must carry. */
-  readonly expected: number;
-  /** Takes the next number; what it names is open from now on. */
-  take(): number;
-  settle(sequence: number): void;
-  /** Everything up to and including this is settled. */
-  readonly acknowledged: number;
-}
+  get expected(): number {
+    return this.last + 1;
+  }
 
-export function createSettledTracker(): SettledTracker {
-  let last = 0;
-  let acknowledged = 0;
-  // Settled beyond the first open one; small, since most settle in order.
-  const beyond = new Set<number>();
-  return {
-    get expected() {
-      return last + 1;
-    },
-    get acknowledged() {
-      return acknowledged;
-    },
-    take() {
-      last += 1;
-      return last;
-    },
-    settle(sequence) {
-      if (sequence !== acknowledged + 1) {
-        beyond.add(sequence);
-        return;
-      }
-      acknowledged = sequence;
-      while (beyond.delete(acknowledged + 1)) acknowledged += 1;
-    },
-  };
+  /** Everything up to and including this is settled. */
+  get acknowledged(): number {
+    return this.upTo;
+  }
+
+  /** Takes the next number; what it names is open from now on. */
+  take(): void {
+    this.last += 1;
+  }
+
+  settle(sequence: number): void {
+    if (sequence !== this.upTo + 1) {
+      this.beyond ??= new Set();
+      this.beyond.add(sequence);
+      return;
+    }
+    this.upTo = sequence;
+    while (this.beyond?.delete(this.upTo + 1)) this.upTo += 1;
+    if (this.beyond?.size === 0) this.beyond = null;
+  }
 }
