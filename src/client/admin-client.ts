@@ -27,6 +27,8 @@ const CHANNEL_OPTIONS: ChannelOptions = {
   // Retrying is done here, by our own rule.
   'grpc.enable_retries': 0,
   'grpc.service_config_disable_resolution': 1,
+  // Nothing here shows what it counts for every call.
+  'grpc.enable_channelz': 0,
   'grpc.initial_reconnect_backoff_ms': 100,
   'grpc.max_reconnect_backoff_ms': 2_000,
   'grpc.primary_user_agent': 'yardmaster-client/0.1.0',

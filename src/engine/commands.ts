@@ -187,7 +187,14 @@ interface CommandTable {
     { readonly workflow: WorkflowView; readonly warnings: readonly Warning[] },
   ];
 
-  schedule_runs: [{ readonly runs: readonly RunDraft[] }, readonly ScheduledRun[]];
+  schedule_runs: [
+    {
+      readonly runs: readonly RunDraft[];
+      /** The answer shows no runs and has no warnings. */
+      readonly idsOnly?: boolean;
+    },
+    readonly ScheduledRun[],
+  ];
   cancel_run: [
     {
       readonly namespace: string;

@@ -32,7 +32,7 @@ export function scheduleRuns(
     plans.push(plan);
     if (draft.requestId !== '') seen.set(nameKey(draft.namespace, draft.requestId), draft);
   }
-  const scheduled = plans.map((plan) => scheduleOne(state, turn, plan));
+  const scheduled = plans.map((plan) => scheduleOne(state, turn, plan, command.idsOnly ?? false));
   // The answer shows the runs as they are once everything has been matched.
   return () => scheduled.map((finish) => finish());
 }
@@ -81,7 +81,7 @@ function requestIdReused({ requestId }: RunDraft, runId: string): Refusal {
   });
 }
 
-function scheduleOne(state: EngineState, turn: Turn, plan: Plan): () => ScheduledRun {
+function scheduleOne(state: EngineState, turn: Turn, plan: Plan, idsOnly: boolean): () => ScheduledRun {
   const { draft } = plan;
   if (plan.isRepeated) {
     const known = state.runsByRequest.get(draft.namespace, draft.requestId) ?? draft.known;
@@ -91,6 +91,7 @@ function scheduleOne(state: EngineState, turn: Turn, plan: Plan): () => Schedule
   const failed = dependOn(state, run, plan.dependencies as ReadonlyMap<string, never>);
   if (failed !== null) failByDependency(state, turn, run, failed.runId, failed.state);
   else begin(state, turn, run, draft.storedSuccess);
+  if (idsOnly) return () => ({ runId: run.runId, alreadyScheduled: false, view: null, warnings: [] });
   const warnings = runWarnings(state, run);
   return () => ({ runId: run.runId, alreadyScheduled: false, view: runView(run, draft.inputJson), warnings });
 }

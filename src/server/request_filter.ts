@@ -11,7 +11,8 @@ export const REQUEST_FILTER_IDS = 400_000;
 export interface RequestFilter {
   /** False: certainly new. True: the store knows. */
   maybeUsed(namespace: string, requestId: string): boolean;
-  add(namespace: string, requestId: string): void;
+  /** The same of what was before it, and adds it: most ids are asked for once, as they are used. */
+  add(namespace: string, requestId: string): boolean;
   /** Everything the store holds has been added; until then every id may have been used. */
   setComplete(): void;
   /** It holds more ids than it was made for: a larger one should take its place. */
@@ -45,10 +46,14 @@ export function createRequestFilter(ids = REQUEST_FILTER_IDS): RequestFilter {
       !complete || everyProbe(namespace, requestId, (word, bit) => ((words[word] as number) & bit) !== 0),
     add(namespace, requestId) {
       count += 1;
+      let known = true;
       everyProbe(namespace, requestId, (word, bit) => {
-        words[word] = (words[word] as number) | bit;
+        const before = words[word] as number;
+        if ((before & bit) === 0) known = false;
+        words[word] = before | bit;
         return true;
       });
+      return !complete || known;
     },
     setComplete() {
       complete = true;

@@ -37,8 +37,9 @@ export function createRequestBook(reads: Sql, log: Log): RequestBook {
     }
   }
 
-  function isMaybeUsed(namespace: string, requestId: string): boolean {
-    return filter.maybeUsed(namespace, requestId) || (previous?.maybeUsed(namespace, requestId) ?? false);
+  /** Whether it may have been used before. */
+  function use(namespace: string, requestId: string): boolean {
+    return filter.add(namespace, requestId) || (previous?.maybeUsed(namespace, requestId) ?? false);
   }
 
   function reload(): void {
@@ -51,8 +52,7 @@ export function createRequestBook(reads: Sql, log: Log): RequestBook {
   reload();
   return {
     async find(namespace, requestIds) {
-      const asked = requestIds.filter((requestId) => isMaybeUsed(namespace, requestId));
-      for (const requestId of requestIds) filter.add(namespace, requestId);
+      const asked = requestIds.filter((requestId) => use(namespace, requestId));
       if (filter.isFull) reload();
       if (asked.length === 0) return NONE;
       const found = await findRequests(reads, namespace, asked);

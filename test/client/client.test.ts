@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf';
-import { status } from '@grpc/grpc-js';
+import { Metadata, status } from '@grpc/grpc-js';
 import { afterEach, describe, expect, test } from 'vitest';
 import {
   type ScheduleRunRequest,
@@ -17,7 +17,7 @@ import {
   jsonInput,
   run,
 } from '../../src/client/index.ts';
-import { type FakeAdmin, refusal, startFakeAdmin } from './fake-admin.ts';
+import { type FakeAdmin, refusal, startFakeAdmin, trailers } from './fake-admin.ts';
 
 let server: FakeAdmin | undefined;
 let client: AdminClient | undefined;
@@ -62,6 +62,29 @@ describe('unary calls', () => {
     const leftMs = Number(deadline) - Date.now();
     expect(leftMs).toBeGreaterThan(0);
     expect(leftMs).toBeLessThanOrEqual(5_000);
+  });
+
+  test('show headers and trailers to whoever asks', async () => {
+    const admin = await serve({
+      getRun: (_request, call) => {
+        const header = new Metadata();
+        header.set('x-header', 'h');
+        call.sendMetadata(header);
+        const trailer = new Metadata();
+        trailer.set('x-trailer', 't');
+        trailers.set(call, trailer);
+        return {};
+      },
+    });
+    const heard: (string | null)[] = [];
+    await admin.getRun(
+      { runId: 'r' },
+      {
+        onHeader: (headers) => heard.push(headers.get('x-header')),
+        onTrailer: (headers) => heard.push(headers.get('x-trailer')),
+      },
+    );
+    expect(heard).toEqual(['h', 't']);
   });
 
   test('give schedule requests an id, and keep one that is there', async () => {

@@ -9,6 +9,9 @@ import { AdminService } from '../../gen/yardmaster/v1/admin_service_pb.ts';
 type UnaryHandler = (request: never, call: grpc.ServerUnaryCall<unknown, unknown>) => unknown;
 type StreamHandler = (call: grpc.ServerWritableStream<unknown, unknown>) => void;
 
+/** What a handler wants sent after its answer. */
+export const trailers = new WeakMap<object, grpc.Metadata>();
+
 export interface FakeAdmin {
   address: string;
   stop(): void;
@@ -35,7 +38,7 @@ export async function startFakeAdmin(
     ) => {
       try {
         const answer = unary[method.localName]?.(call.request as never, call);
-        callback(null, create(method.output, answer as never));
+        callback(null, create(method.output, answer as never), trailers.get(call));
       } catch (error) {
         callback(error as grpc.ServiceError);
       }

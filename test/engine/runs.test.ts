@@ -28,6 +28,14 @@ describe('scheduling', () => {
     ]);
   });
 
+  it('answers with ids alone when nothing else is asked for', () => {
+    const draft = yard.draft({ action: 'paint' });
+    expect(yard.take({ kind: 'schedule_runs', runs: [draft], idsOnly: true })).toEqual([
+      { runId: draft.runId, alreadyScheduled: false, view: null, warnings: [] },
+    ]);
+    expect(runState(draft.runId)).toBe('PENDING');
+  });
+
   it('warns when no registered worker serves the action', () => {
     expect(schedule({ action: 'paint' })[0]?.warnings).toMatchObject([{ reason: 'NO_WORKER_SERVES_ACTION' }]);
     const alpha = yard.hello({ actions: ['paint'] });

@@ -1,20 +1,19 @@
 /** Runs on the wire. */
-import { create } from '@bufbuild/protobuf';
+import type { MessageInitShape } from '@bufbuild/protobuf';
 import {
-  type Run,
-  RunSchema,
+  type RunSchema,
   type Priority as WirePriority,
   RunState as WireRunState,
   StepState as WireStepState,
 } from '../../../gen/yardmaster/v1/run_pb.ts';
 import type { RunState } from '../../domain/run.ts';
 import type { StepState } from '../../domain/step.ts';
-import type { Progress, StepFailure } from '../../engine/state.ts';
+import type { StepFailure } from '../../engine/state.ts';
 import type { AttemptView, RunView, StepView } from '../../engine/views.ts';
 import { writeDevice } from './device.ts';
 import { writeExplanation } from './explain.ts';
 import { writeSticky } from './sticky.ts';
-import { optionalTime, timestamp } from './time.ts';
+import { optionalTime, timeOrNone, timestamp } from './time.ts';
 
 const RUN_STATES: Readonly<Record<RunState, WireRunState>> = {
   PENDING: WireRunState.PENDING,
@@ -44,14 +43,17 @@ export function runStateFromWire(state: WireRunState): RunState | undefined {
   return (Object.keys(RUN_STATES) as RunState[]).find((name) => RUN_STATES[name] === state);
 }
 
+/** A Run before it is a message: on gRPC it is written as it is. */
+export type WrittenRun = MessageInitShape<typeof RunSchema>;
+
 /** As lists show it. */
-export function writeListedRun(view: RunView): Run {
+export function writeListedRun(view: RunView): WrittenRun {
   const steps = view.steps.map((step) => ({ ...step, attempts: [], outputJson: '' }));
   return writeRun({ ...view, inputJson: '', outputJson: '', steps });
 }
 
-export function writeRun(view: RunView): Run {
-  return create(RunSchema, {
+export function writeRun(view: RunView): WrittenRun {
+  return {
     runId: view.runId,
     number: BigInt(view.number),
     namespace: view.namespace,
@@ -65,18 +67,18 @@ export function writeRun(view: RunView): Run {
     pinnedWorkerId: view.pinnedWorkerId,
     inputJson: view.inputJson,
     outputJson: view.outputJson,
-    ...writeFailure(view.failure),
+    error: errorOf(view.failure),
     dependsOnRunIds: [...view.dependsOn],
-    ...(view.concurrency === null ? {} : { concurrency: view.concurrency }),
+    concurrency: view.concurrency ?? undefined,
     contentHash: view.contentHash,
     executedByRunId: view.executedByRunId,
     metadata: { ...view.metadata },
     requestId: view.requestId,
     revision: BigInt(view.revision),
     createTime: timestamp(view.createMs),
-    ...optionalTime('startTime', view.startMs),
-    ...optionalTime('endTime', view.endMs),
-  });
+    startTime: timeOrNone(view.startMs),
+    endTime: timeOrNone(view.endMs),
+  };
 }
 
 function writeStep(step: StepView) {
@@ -89,18 +91,14 @@ function writeStep(step: StepView) {
     attempts: step.attempts.map(writeAttempt),
     generation: step.generation,
     invalidReports: step.invalidReports,
-    ...writeProgress(step.progress),
-    ...optionalTime('readyTime', step.readyMs),
-    ...optionalTime('endTime', step.endMs),
+    progressText: step.progress?.text ?? '',
+    progressPhase: step.progress?.phase ?? '',
+    progressFraction: step.progress?.fraction ?? undefined,
+    readyTime: timeOrNone(step.readyMs),
+    endTime: timeOrNone(step.endMs),
     outputJson: step.outputJson,
-    ...writeFailure(step.failure),
+    error: errorOf(step.failure),
   };
-}
-
-function writeProgress(progress: Progress | null) {
-  if (progress === null) return {};
-  const { text, phase, fraction } = progress;
-  return { progressText: text, progressPhase: phase, ...(fraction === null ? {} : { progressFraction: fraction }) };
 }
 
 function writeAttempt(attempt: AttemptView) {
@@ -115,23 +113,21 @@ function writeAttempt(attempt: AttemptView) {
     ...optionalTime('acceptTime', attempt.acceptMs),
     ...optionalTime('endTime', attempt.endMs),
     outcome: attempt.outcome,
-    ...writeFailure(attempt.failure),
+    error: errorOf(attempt.failure),
     ...(attempt.why === null ? {} : { why: writeExplanation(attempt.why) }),
   };
 }
 
-function writeFailure(failure: StepFailure | null) {
-  if (failure === null) return {};
+function errorOf(failure: StepFailure | null) {
+  if (failure === null) return undefined;
   const { reason, type, message, stack, retryable, causedById, explanation } = failure;
   return {
-    error: {
-      reason,
-      type,
-      message,
-      stack,
-      ...(retryable === null ? {} : { retryable }),
-      ...(causedById === undefined ? {} : { causedById }),
-      ...(explanation === undefined ? {} : { explanation: writeExplanation(explanation) }),
-    },
+    reason,
+    type,
+    message,
+    stack,
+    ...(retryable === null ? {} : { retryable }),
+    ...(causedById === undefined ? {} : { causedById }),
+    ...(explanation === undefined ? {} : { explanation: writeExplanation(explanation) }),
   };
 }

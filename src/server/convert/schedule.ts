@@ -11,8 +11,9 @@ import type { Concurrency, StepDefinition } from '../../engine/state.ts';
 import { digest } from '../../lib/random.ts';
 import { readContentHash } from './equal.ts';
 import { checkJsonText, jsonTextOf } from './json_text.ts';
+import { definitionJson, readKnownStep } from './known_steps.ts';
 import { readDesiredLabels } from './labels.ts';
-import { positive, readStep } from './step.ts';
+import { positive } from './step.ts';
 import { readSticky } from './sticky.ts';
 import { checkText } from './text.ts';
 import { durationOrNull } from './time.ts';
@@ -56,8 +57,7 @@ export function readScheduleRun(
   const { sticky, pinToWorkerId, concurrency, dependsOn } = placement;
   const { scheduleTimeoutMs, executionTimeoutMs } = timeouts(request);
   // Field by field, and added to by Object.assign: spreading an object costs more than all else that is done here.
-  const body = {
-    what,
+  const terms = {
     runsOn,
     desired,
     priority,
@@ -71,9 +71,15 @@ export function readScheduleRun(
     executionTimeoutMs,
   };
   // What asks for nothing new has the digest it had before it could ask.
-  const asked = contentHash === '' ? body : { ...body, contentHash, hashExclude: [...request.hashExclude].sort() };
-  const requestDigest = request.requestId === '' ? '' : digest(JSON.stringify(asked));
-  return Object.assign(body, { namespace, contentHash, requestId: request.requestId, requestDigest });
+  const asked = contentHash === '' ? terms : { ...terms, contentHash, hashExclude: [...request.hashExclude].sort() };
+  const requestDigest = request.requestId === '' ? '' : digest(bodyJson(what, asked));
+  return Object.assign(terms, { what, namespace, contentHash, requestId: request.requestId, requestDigest });
+}
+
+/** As JSON.stringify({ what, ...asked }) has it, which is what stored digests were made of. */
+function bodyJson(what: RunRequest['what'], asked: object): string {
+  const whatJson = 'step' in what ? `{"step":${definitionJson(what.step)}}` : JSON.stringify(what);
+  return `{"what":${whatJson},${JSON.stringify(asked).slice(1)}`;
 }
 
 function readWhat(
@@ -89,7 +95,7 @@ function readWhat(
   if (what.case !== 'step') return refuseField('INVALID_FIELD', `${path}step`, 'a run needs a step or a workflow');
   if (workflowVersion !== undefined)
     return refuseField('INVALID_FIELD', `${path}workflow_version`, 'is set, and the run is not of a workflow');
-  const step = readStep(`${path}step.`, what.value, limits);
+  const step = readKnownStep(`${path}step.`, what.value, limits);
   if (isRefusal(step)) return step;
   const [need] = step.needs;
   if (need !== undefined) {

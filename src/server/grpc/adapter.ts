@@ -1,5 +1,5 @@
 /** Rpcs on @grpc/grpc-js: messages by the generated code, errors with their details. */
-import { create, type DescMethod, type DescService, fromBinary, toBinary } from '@bufbuild/protobuf';
+import type { DescMethod, DescService } from '@bufbuild/protobuf';
 import {
   Metadata,
   type MethodDefinition,
@@ -14,6 +14,8 @@ import {
 } from '@grpc/grpc-js';
 import { type Refusal, refuse } from '../../domain/refusal.ts';
 import { NAMESPACE_DEFAULT } from '../../engine/namespaces.ts';
+import { fromBytes } from '../../lib/wire/from_bytes.ts';
+import { toBytes } from '../../lib/wire/to_bytes.ts';
 import { errorFacts } from '../../store/transient.ts';
 import type { Gate } from '../auth.ts';
 import { bounded, RefusedError, refusalOf, statusBytes, statusCode } from '../errors.ts';
@@ -60,10 +62,10 @@ function methodDefinition(service: DescService, method: DescMethod): MethodDefin
     path: `/${service.typeName}/${method.name}`,
     requestStream: false,
     responseStream: method.methodKind === 'server_streaming',
-    requestDeserialize: (bytes) => fromBinary(method.input, bytes, BINARY_OPTIONS),
-    requestSerialize: (message) => Buffer.from(toBinary(method.input, message as never)),
-    responseDeserialize: (bytes) => fromBinary(method.output, bytes),
-    responseSerialize: (message) => Buffer.from(toBinary(method.output, message as never)),
+    requestDeserialize: (bytes) => fromBytes(method.input, bytes, BINARY_OPTIONS),
+    requestSerialize: (message) => toBytes(method.input, message as never),
+    responseDeserialize: (bytes) => fromBytes(method.output, bytes),
+    responseSerialize: (message) => toBytes(method.output, message as never),
   };
 }
 
@@ -79,11 +81,32 @@ function notImplemented(method: DescMethod): AnyRpc {
   };
 }
 
-/** Aborts when the client has gone; grpc-js cancels a call whose deadline is over as well. */
-function callerOf(call: ServerUnaryCall<unknown, unknown> | ServerWritableStream<unknown, unknown>): Caller {
+type Call = ServerUnaryCall<unknown, unknown> | ServerWritableStream<unknown, unknown>;
+
+/** Few rpcs look at the signal, and grpc-js tells every call that it is cancelled when it is over: it is made when asked for. */
+class CallCaller implements Caller {
+  readonly namespace: string;
+  readonly #call: Call;
+  #signal: AbortSignal | null = null;
+
+  constructor(call: Call) {
+    this.namespace = namespaceOf(call.metadata);
+    this.#call = call;
+  }
+
+  /** Aborts when the client has gone; grpc-js cancels a call whose deadline is over as well. */
+  get signal(): AbortSignal {
+    this.#signal ??= signalOf(this.#call);
+    return this.#signal;
+  }
+}
+
+function signalOf(call: Call): AbortSignal {
   const gone = new AbortController();
-  call.on('cancelled', () => gone.abort(new Error('the caller has gone')));
-  return { namespace: namespaceOf(call.metadata), signal: gone.signal };
+  const leave = () => gone.abort(new Error('the caller has gone'));
+  if (call.cancelled) leave();
+  else call.on('cancelled', leave);
+  return gone.signal;
 }
 
 export function namespaceOf(metadata: Metadata): string {
@@ -95,7 +118,7 @@ function unary(method: DescMethod, rpc: AnyRpc, notes: Notes) {
   return async (call: ServerUnaryCall<unknown, unknown>, callback: sendUnaryData<unknown>) => {
     try {
       admit(method, call.request, notes);
-      callback(null, create(method.output, (await rpc(call.request, callerOf(call))) as never));
+      callback(null, await rpc(call.request, new CallCaller(call)));
     } catch (error) {
       callback(statusOf(noted(error, method, notes)));
     }
@@ -106,10 +129,10 @@ function serverStreaming(method: DescMethod, rpc: AnyRpc, notes: Notes) {
   return async (call: ServerWritableStream<unknown, unknown>) => {
     try {
       admit(method, call.request, notes);
-      const caller = callerOf(call);
+      const caller = new CallCaller(call);
       for await (const message of rpc(call.request, caller) as AsyncIterable<unknown>) {
         if (caller.signal.aborted) return;
-        if (!call.write(create(method.output, message as never))) await drained(call, caller.signal);
+        if (!call.write(message)) await drained(call, caller.signal);
       }
       call.end();
     } catch (error) {

@@ -96,7 +96,7 @@ function withPath(refusal: Refusal, isBatch: boolean): Refusal {
 async function schedule(plane: Plane, runs: readonly RunDraft[], isBatch: boolean) {
   // Before the command: the assignment may leave in the same turn as its answer, and wants the input.
   for (const { runId, inputJson } of runs) plane.payloads.put(runId, inputJson);
-  const result = await plane.submit({ kind: 'schedule_runs', runs });
+  const result = await plane.submit({ kind: 'schedule_runs', runs, idsOnly: isBatch });
   const taken = isRefusal(result) ? [] : result;
   // A repeated request made no run: its input would only push out useful ones.
   runs.forEach(({ runId }, index) => {

@@ -1,15 +1,14 @@
 /** One run as answers show it: as stored, with what only memory has. */
-import type { Run } from '../../../gen/yardmaster/v1/run_pb.ts';
 import { refuse } from '../../domain/refusal.ts';
 import type { LiveStep } from '../../engine/commands.ts';
 import type { RunView, StepView } from '../../engine/views.ts';
 import { readRun } from '../../store/queries/read_run.ts';
-import { writeRun } from '../convert/run.ts';
+import { type WrittenRun, writeRun } from '../convert/run.ts';
 import { accepted, RefusedError } from '../errors.ts';
 import type { Plane } from '../plane.ts';
 import { RUN_ID } from './paging.ts';
 
-export async function answerRun(plane: Plane, namespace: string, runId: string): Promise<Run> {
+export async function answerRun(plane: Plane, namespace: string, runId: string): Promise<WrittenRun> {
   return withLiveSteps(plane, await findRun(plane, namespace, runId));
 }
 
@@ -18,7 +17,7 @@ export async function answerNumberedRun(
   namespace: string,
   workflow: string,
   number: bigint,
-): Promise<Run> {
+): Promise<WrittenRun> {
   // The store counts as numbers do, and no workflow has had more runs.
   const isPossible = number <= BigInt(Number.MAX_SAFE_INTEGER);
   const run = isPossible ? await readRun(plane.reads, namespace, { workflow, number: Number(number) }) : null;
@@ -39,7 +38,7 @@ export async function findRun(plane: Plane, namespace: string, runId: string): P
   );
 }
 
-async function withLiveSteps(plane: Plane, run: RunView): Promise<Run> {
+async function withLiveSteps(plane: Plane, run: RunView): Promise<WrittenRun> {
   const live = accepted(await plane.submit({ kind: 'read_progress', runId: run.runId }));
   return writeRun({ ...run, steps: run.steps.map((step) => withLive(step, live.get(step.name))) });
 }
