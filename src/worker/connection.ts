@@ -1,5 +1,4 @@
 /** One stream to the server, on a channel of its own: a dead channel must not outlive its stream. */
-import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import {
   type ChannelOptions,
   Client,
@@ -16,6 +15,8 @@ import {
   ConnectResponseSchema,
   WorkerService,
 } from '../../gen/yardmaster/v1/worker_service_pb.ts';
+import { fromBytes } from '../lib/wire/from_bytes.ts';
+import { toBytes } from '../lib/wire/to_bytes.ts';
 import type { TlsOptions } from './options.ts';
 
 const METHOD = `/${WorkerService.typeName}/${WorkerService.method.connect.name}`;
@@ -28,6 +29,8 @@ const CHANNEL_OPTIONS: ChannelOptions = {
   'grpc.keepalive_time_ms': 20_000,
   'grpc.keepalive_timeout_ms': 10_000,
   'grpc.enable_retries': 0,
+  // Nobody looks at its counts.
+  'grpc.enable_channelz': 0,
   'grpc.service_config_disable_resolution': 1,
   // Without it a new channel may be handed the half-open connection of the last one.
   'grpc.use_local_subchannel_pool': 1,
@@ -68,8 +71,8 @@ export interface StreamTarget {
 }
 
 export function grpcStreams(target: StreamTarget): OpenStream {
-  const serialize = (request: ConnectRequest) => Buffer.from(toBinary(ConnectRequestSchema, request));
-  const deserialize = (bytes: Buffer) => fromBinary(ConnectResponseSchema, bytes);
+  const serialize = (request: ConnectRequest) => toBytes(ConnectRequestSchema, request);
+  const deserialize = (bytes: Buffer) => fromBytes(ConnectResponseSchema, bytes);
   return (listener) => {
     const client = new Client(target.address, channelCredentials(target.tls), CHANNEL_OPTIONS);
     const call = client.makeBidiStreamRequest(METHOD, serialize, deserialize, metadataFor(target));

@@ -1,14 +1,13 @@
 /** WorkerService.Connect on @grpc/grpc-js: bytes in and out of a session. */
-import { toBinary } from '@bufbuild/protobuf';
 import type { MethodDefinition, ServerDuplexStream } from '@grpc/grpc-js';
 import {
   type ConnectResponse,
   ConnectResponseSchema,
   WorkerService,
 } from '../../../gen/yardmaster/v1/worker_service_pb.ts';
+import { toBytes } from '../../lib/wire/to_bytes.ts';
 import { refusalOf } from '../errors.ts';
 import type { Plane } from '../plane.ts';
-import { writeHeartbeat } from '../session/heartbeat_bytes.ts';
 import { type Incoming, readIncoming } from '../session/incoming.ts';
 import type { Transport } from '../session/outgoing.ts';
 import { createSession, type Session } from '../session/session.ts';
@@ -21,7 +20,7 @@ export const CONNECT_DEFINITION: MethodDefinition<Incoming, ConnectResponse> = {
   responseStream: true,
   requestDeserialize: readIncoming,
   requestSerialize: (incoming) => Buffer.from(incoming.bytes),
-  responseSerialize: (message) => writeHeartbeat(message) ?? Buffer.from(toBinary(ConnectResponseSchema, message)),
+  responseSerialize: (message) => toBytes(ConnectResponseSchema, message),
   // Only a client would read responses.
   responseDeserialize: () => {
     throw new Error('not a client');

@@ -44,8 +44,6 @@ export async function listenGrpc({ plane, host, port, gate }: GrpcOptions): Prom
     'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
     'grpc.keepalive_permit_without_calls': 1,
     'grpc.http2.min_ping_interval_without_data_ms': KEEPALIVE_CLIENT_MS_MIN,
-    // Nothing here shows what it counts for every call and stream.
-    'grpc.enable_channelz': 0,
     // An interceptor costs every message a little: without a token there is none.
     interceptors: gate === null ? [] : [guard(gate, `/${Health.typeName}/`, plane)],
   });

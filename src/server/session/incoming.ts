@@ -3,7 +3,7 @@ import { fromBinary } from '@bufbuild/protobuf';
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import { EmptySchema } from '@bufbuild/protobuf/wkt';
 import { type ConnectRequest, ConnectRequestSchema } from '../../../gen/yardmaster/v1/worker_service_pb.ts';
-import { readHeartbeat } from './heartbeat_bytes.ts';
+import { fromBytes } from '../../lib/wire/from_bytes.ts';
 
 export interface Incoming {
   readonly bytes: Uint8Array;
@@ -18,7 +18,7 @@ const SEQUENCE_FIELD = 1;
 /** Never throws: a message that cannot be decoded is refused by the session, and its stream stays up. */
 export function readIncoming(bytes: Uint8Array): Incoming {
   try {
-    const message = readHeartbeat(bytes) ?? fromBinary(ConnectRequestSchema, bytes);
+    const message = fromBytes(ConnectRequestSchema, bytes);
     return { bytes, message, sequence: Number(message.sequence) };
   } catch {
     return { bytes, message: null, sequence: sequenceOf(bytes) };
