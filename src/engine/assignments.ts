@@ -1,6 +1,7 @@
 /** An assignment from its birth to its end: the step, the worker's slot and every timer of it, changed together. */
 import { assignmentIdFor } from '../domain/assignment_id.ts';
 import { type Device, freeDevice } from '../domain/devices.ts';
+import { placedText } from '../domain/placed_text.ts';
 import type { StepEvent } from '../domain/step.ts';
 import { capacityChanged } from './capacity.ts';
 import { becomeLive, reconsiderLive } from './concurrency.ts';
@@ -191,6 +192,6 @@ function attemptRow(turn: Turn, step: StepRecord, assignment: AssignmentRecord, 
     outcome: ending.outcome,
     fact: ending.fact,
     failure: failureJson(ending.failure),
-    why: assignment.why === null ? null : JSON.stringify(assignment.why),
+    why: assignment.why === null ? null : placedText(assignment.why),
   };
 }

@@ -1,5 +1,6 @@
 /** Rows from records: the image that is written when a batch is sealed. */
 import type { Device } from '../domain/devices.ts';
+import { placedText } from '../domain/placed_text.ts';
 import type { Sticky } from '../domain/sticky.ts';
 import { invalidInputJson } from './generations.ts';
 import type {
@@ -18,6 +19,7 @@ import type {
   WorkerRow,
   WorkflowNameRow,
 } from './rows.ts';
+import { textsOf } from './run_definition.ts';
 import type {
   AssignmentRecord,
   NamespaceRecord,
@@ -30,15 +32,6 @@ import type {
 } from './state.ts';
 import type { LeaderboardLine, RunTotals, StepTotals } from './totals.ts';
 import type { Change } from './turn.ts';
-
-/** What the definition column of a run holds, as JSON. */
-export interface RunDefinition {
-  /** null: it is its workflow's. */
-  readonly step: StepDefinition | null;
-  readonly desired: RunRecord['desired'];
-  readonly scheduleTimeoutMs?: number | null;
-  readonly executionTimeoutMs?: number | null;
-}
 
 /** What the definition column of a workflow holds, as JSON. */
 export interface WorkflowDefinition {
@@ -139,12 +132,7 @@ export function runExecuteRow(run: RunRecord, outputJson: string | null): RunExe
 
 export function runInsertRow(run: RunRecord, inputJson: string, outputJson: string | null): RunInsertRow {
   const step = run.onlyStep;
-  const definition: RunDefinition = {
-    step: run.workflow === null ? (step?.definition ?? null) : null,
-    desired: run.desired,
-    scheduleTimeoutMs: run.scheduleTimeoutMs,
-    executionTimeoutMs: run.executionTimeoutMs,
-  };
+  const { definition, metadata } = textsOf(run);
   return Object.assign(runUpdateRow(run, outputJson), {
     namespace: run.namespace.name,
     workflow: run.workflow?.name ?? null,
@@ -155,9 +143,9 @@ export function runInsertRow(run: RunRecord, inputJson: string, outputJson: stri
     sticky: run.sticky,
     concurrency: run.concurrency === null ? null : JSON.stringify(run.concurrency),
     depends_on: run.dependsOn.length === 0 ? null : JSON.stringify(run.dependsOn),
-    definition: JSON.stringify(definition),
+    definition,
     runs_on: JSON.stringify(run.runsOn),
-    metadata: JSON.stringify(run.metadata),
+    metadata,
     input: inputJson,
     request_id: run.requestId === '' ? null : run.requestId,
     request_digest: run.requestId === '' ? null : run.requestDigest,
@@ -203,7 +191,7 @@ function progressJson({ progress }: StepRecord): string | null {
 
 /** Known from the moment of the assignment, and the same for as long as it lasts. */
 function whyJson({ state, assignment }: StepRecord): string | null {
-  return state === 'ASSIGNED' && assignment?.why ? JSON.stringify(assignment.why) : null;
+  return state === 'ASSIGNED' && assignment?.why ? placedText(assignment.why) : null;
 }
 
 export function stepUpdateRow(step: StepRecord, outputJson: string | null): StepUpdateRow {

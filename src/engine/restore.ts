@@ -14,7 +14,6 @@ import { executionTimeoutOf } from './effects.ts';
 import { equalKeyOf, restoreEqual, restoreSuccess } from './equal_records.ts';
 import { armExecution } from './facts.ts';
 import { countOpenNeeds, restoreInvalidInput } from './generations.ts';
-import type { RunDefinition } from './images.ts';
 import { NAMESPACE_DEFAULT, newNamespace } from './namespaces.ts';
 import type {
   AttemptRow,
@@ -29,6 +28,7 @@ import type {
   WorkflowNameRow,
   WorkflowRow,
 } from './rows.ts';
+import type { RunDefinition } from './run_definition.ts';
 import type { RunFields } from './run_record.ts';
 import { newRun } from './run_terms.ts';
 import { indexRun } from './runs.ts';
@@ -267,8 +267,8 @@ function fieldsOf(
     sticky: texts.shared(row.sticky) as Sticky,
     concurrency: row.concurrency === null ? null : JSON.parse(row.concurrency),
     dependsOn: sharedRunIds(row.depends_on === null ? [] : JSON.parse(row.depends_on)),
-    scheduleTimeoutMs: definition.scheduleTimeoutMs ?? null,
-    executionTimeoutMs: definition.executionTimeoutMs ?? null,
+    scheduleTimeoutMs: definition.scheduleTimeoutMs,
+    executionTimeoutMs: definition.executionTimeoutMs,
     runsOn: texts.parsed(row.runs_on) as RunRecord['runsOn'],
     desired: definition.desired,
     pinnedWorkerId: row.pinned_worker_id,

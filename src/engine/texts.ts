@@ -1,6 +1,5 @@
 /** What many rows say in the same words is kept once: most runs of a long queue have the same definition. */
-import type { RunDefinition } from './images.ts';
-import { completedStep } from './workflows.ts';
+import { type RunDefinition, readDefinition } from './run_definition.ts';
 
 export interface Texts {
   /** The JSON as a value, the same one for equal texts; nobody may change it. */
@@ -15,11 +14,7 @@ const TEXTS_MAX = 10_000;
 
 export function createTexts(): Texts {
   const parsed = remembering((json) => JSON.parse(json) as unknown);
-  const definition = remembering((json) => {
-    const read = JSON.parse(json) as RunDefinition;
-    return { ...read, step: read.step === null ? null : completedStep(read.step) };
-  });
-  return { parsed, definition, shared: remembering((text) => text) };
+  return { parsed, definition: remembering(readDefinition), shared: remembering((text) => text) };
 }
 
 function remembering<T>(read: (text: string) => T): (text: string) => T {

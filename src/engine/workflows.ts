@@ -1,11 +1,11 @@
 /** Workflows: named, versioned DAGs of step definitions. */
 import { buildGraph, type Graph } from '../domain/graph.ts';
 import { isRefusal, type Refusal, refuse } from '../domain/refusal.ts';
-import { MAX_INVALID_REPORTS_DEFAULT } from '../domain/retry.ts';
 import type { CommandOf, ResultOf, WorkflowChoice } from './commands.ts';
 import type { WorkflowDefinition } from './images.ts';
 import type { WorkflowRow } from './rows.ts';
-import { type EngineState, nameKey, type StepDefinition, type WorkflowRecord } from './state.ts';
+import { completedStep } from './run_definition.ts';
+import { type EngineState, nameKey, type WorkflowRecord } from './state.ts';
 import type { Turn } from './turn.ts';
 import { workflowView } from './views.ts';
 import { definitionWarnings } from './warnings.ts';
@@ -54,16 +54,6 @@ export function chosenWorkflow(
       ? `workflow "${name}" does not exist in namespace "${namespace}"`
       : `workflow "${name}" has no version ${version}; the newest is ${known.latest.version}`;
   return refuse('WORKFLOW_NOT_FOUND', message, { workflow: name });
-}
-
-/** Definitions stored before a field was added lack it. */
-export function completedStep(definition: StepDefinition): StepDefinition {
-  return {
-    ...definition,
-    needs: definition.needs ?? [],
-    device: definition.device ?? null,
-    maxInvalidReports: definition.maxInvalidReports ?? MAX_INVALID_REPORTS_DEFAULT,
-  };
 }
 
 /** A stored version. It was checked when it was put. */

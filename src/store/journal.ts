@@ -147,17 +147,28 @@ export function createJournal(options: JournalOptions): Journal {
     // One microtask later, so that commands of the same moment share the commit.
     await null;
     try {
-      while (!isOver() && (sealed.length > 0 || urgent)) {
-        const batch = sealed.shift() ?? seal();
-        if ((batch.parts.length > 0 || probing) && !(await write(batch))) return;
+      let next = begin();
+      while (next !== null) {
+        const { batch, written } = next;
+        if (!(await written)) return;
         // Whoever was paused since may have lost the right: only the store knows.
         while (!leaseHolds()) if (!(await write({ ...batch, parts: [], rows: [] }))) return;
+        // The store gets the next one first, and has it to work on while this one's effects leave.
+        next = begin();
         release(batch);
+        next ??= begin();
       }
     } finally {
       pumping = null;
       if (!isOver()) waitForCompany();
     }
+  }
+
+  /** Sends what is to be written next; null: nothing is. */
+  function begin(): { readonly batch: SealedBatch; readonly written: Promise<boolean> | true } | null {
+    if (isOver() || (sealed.length === 0 && !urgent)) return null;
+    const batch = sealed.shift() ?? seal();
+    return { batch, written: batch.parts.length > 0 || probing ? write(batch) : true };
   }
 
   /** Tries until it is written; false when it never will be. */

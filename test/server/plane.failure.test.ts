@@ -117,7 +117,7 @@ describe('a command whose row the store refuses', () => {
     expect(said('batch cannot be written').map(({ facts }) => Object.keys(facts).sort())).toEqual([
       ['code', 'commands', 'error', 'stack'],
     ]);
-    expect(said('batch cannot be written')[0]?.facts).toMatchObject({ code: '22P05', commands: ['succeed_step'] });
+    expect(said('batch cannot be written')[0]?.facts).toMatchObject({ code: '22021', commands: ['succeed_step'] });
     await ready(plane);
     expect(await store.sql`SELECT step_state FROM runs`).toEqual([{ step_state: 'RUNNING' }]);
   });

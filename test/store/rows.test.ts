@@ -1,6 +1,8 @@
 /** What the engine changed, written by batches and read back: the rows are the images, whatever way they took. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { placedExplanation } from '../../src/domain/explain.ts';
 import { DEFAULT_LIMITS, DEFAULT_TIMES } from '../../src/domain/limits.ts';
+import { placedOf } from '../../src/domain/placed_text.ts';
 import { isRefusal } from '../../src/domain/refusal.ts';
 import type { CommandKind, CommandOf, ResultOf } from '../../src/engine/commands.ts';
 import { createEngine, type Engine } from '../../src/engine/engine.ts';
@@ -323,17 +325,23 @@ describe('a run of one step', () => {
 });
 
 describe('why a worker was chosen', () => {
-  const why = {
-    verdict: 'ASSIGNED',
-    summary: 'it had the most room',
-    counts: [],
-    workers: [],
-    workersTotal: 2,
-    aheadInDemand: 0,
-    aheadInNamespace: 0,
-    scheduleDeadlineMs: null,
-    asOfMs: NOW_MS,
-  } as const;
+  const rank = (workerNumber: number) => ({
+    unbiased: true,
+    sticky: false,
+    deviceAskedFor: true,
+    highestWeight: -2.5,
+    weightSum: 100,
+    tagsCover: false,
+    slotsShareUsed: 1 / 3,
+    lastAssignSequence: workerNumber,
+    lastAssignMs: workerNumber === 1 ? null : NOW_MS,
+    workerNumber,
+  });
+  const ranked = [1, 2].map((number) => ({
+    worker: { workerId: `id-${number}`, name: `"${number}"` },
+    rank: rank(number),
+  }));
+  const why = placedExplanation(ranked, 7, NOW_MS);
 
   it.each([
     ['runs', [{ name: 'only' }]],
@@ -349,12 +357,12 @@ describe('why a worker was chosen', () => {
     const stored = async () => {
       const rows = await store.sql<{ why: string | null }[]>`
         SELECT why FROM ${store.sql(table)} WHERE assignment_id IS NOT NULL`;
-      return rows.map((row) => row.why);
+      return rows.map((row) => row.why && placedOf(row.why));
     };
-    expect(await stored()).toEqual([JSON.stringify(why)]);
+    expect(await stored()).toEqual([why]);
     rig.accept(step);
     await rig.commit();
-    expect(await stored()).toEqual([JSON.stringify(why)]);
+    expect(await stored()).toEqual([why]);
     // The same worker again, of whom nothing is recorded this time.
     const assignment = { ...step.assignment, assignmentId: systemIds().randomId(), why: null };
     step.assignment = assignment;

@@ -1,6 +1,7 @@
 /** A stored run as the picture that answers show. */
 import type { Sql } from 'postgres';
 import type { Device } from '../../domain/devices.ts';
+import { placedOf } from '../../domain/placed_text.ts';
 import type { RunState } from '../../domain/run.ts';
 import type { StepState } from '../../domain/step.ts';
 import type { Sticky } from '../../domain/sticky.ts';
@@ -170,7 +171,7 @@ export function endedAttempt(row: StoredAttempt): AttemptView {
     endMs: row.end_ms,
     outcome: row.outcome,
     failure: parsed(row.failure),
-    why: parsed(row.why),
+    why: placed(row.why),
   };
 }
 
@@ -190,9 +191,13 @@ function currentAttempt(row: StepRow): AttemptView[] {
       endMs: row.end_ms,
       outcome: row.step_state === 'SUCCEEDED' ? 'SUCCEEDED' : '',
       failure: null,
-      why: parsed(row.why),
+      why: placed(row.why),
     },
   ];
+}
+
+function placed(text: string | null) {
+  return text === null ? null : placedOf(text);
 }
 
 function parsed(json: string | null) {
