@@ -28,8 +28,10 @@ import type { Change, RunExtent } from '../engine/turn.ts';
 import { createResultChanges } from './results.ts';
 import { PARTS, type Part } from './statement.ts';
 
-/** A batch is closed once it has this many rows … */
-export const BATCH_ROWS_MAX = 5_000;
+/**
+ * A batch is closed once it has this many rows: with thousands of them everybody waits for the store, and then the store for everybody; and …
+ */
+export const BATCH_ROWS_MAX = 250;
 /** … or this much payload, in UTF-16 units; it can be over by one command, since none is ever split. */
 export const BATCH_BYTES_MAX = 8 * 1024 * 1024;
 
