@@ -4,14 +4,14 @@ import type { Column, SqlType } from './columns.ts';
 
 export type Parameter = string | number | boolean | null;
 
-/** How the rows of a part travel; each gives a table `r`. The fewer they are, the more it counts what a statement costs by itself. */
+/** Each gives, of the rows of a part, a table `r`. The fewer they are, the more it counts what a statement costs by itself. */
 export interface Form {
   readonly name: string;
   sql(columns: readonly Column[], firstParameter: number): string;
   parameters(columns: readonly Column[], rows: readonly object[]): Parameter[];
 }
 
-/** The only row, as its values: the planner dissolves the table into them. */
+/** The only row of each part, as its values: the planner dissolves the table into them. */
 const ONE: Form = {
   name: 'one',
   sql(columns, first) {
@@ -50,9 +50,14 @@ function arraysOf(columns: readonly Column[], rows: readonly object[]): string[]
 
 const FEW_ROWS_MAX = 128;
 
-export function formOf(rows: readonly object[]): Form {
-  if (rows.length === 1) return ONE;
-  return rows.length <= FEW_ROWS_MAX ? FEW : MANY;
+/**
+ * That of a whole batch, by the largest of its parts: PostgreSQL and the client keep every different statement for as
+ * long as they are connected, and with a form for each part there would be thousands.
+ */
+export function formOf(parts: readonly (readonly object[])[]): Form {
+  const most = Math.max(0, ...parts.map(({ length }) => length));
+  if (most <= 1) return ONE;
+  return most <= FEW_ROWS_MAX ? FEW : MANY;
 }
 
 function parameterType(type: SqlType): string {

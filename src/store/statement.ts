@@ -22,7 +22,7 @@ import {
   WORKFLOW,
   WORKFLOW_NAME,
 } from './columns.ts';
-import { FEW, type Form, formOf, type Parameter } from './forms.ts';
+import { FEW, formOf, type Parameter } from './forms.ts';
 
 /** The parts of a batch. A row is in at most one of them, so no two writes of a statement meet. */
 export type Part =
@@ -146,14 +146,13 @@ interface Rows {
  * written. Whatever is written renews the lease; without parts it does nothing else. The answer is one row: `guarded` (0 or 1), and the holder's epoch and batch as they were before.
  */
 export function batchStatement({ parts, rows }: Rows): string {
-  const forms = rows.map(formOf);
-  const key = parts.map((part, index) => `${part} ${forms[index]?.name}`).join();
+  const form = formOf(rows);
+  const key = `${form.name} ${parts.join()}`;
   let text = texts.get(key);
   if (text === undefined) {
     let parameter = 3;
-    const writes = parts.map((part, index) => {
+    const writes = parts.map((part) => {
       const { columns, sql } = WRITES[part];
-      const form = forms[index] as Form;
       const write = `, ${part} AS (${sql(form.sql(columns, parameter))})`;
       parameter += columns.length + (form === FEW ? 1 : 0);
       return write;
@@ -169,8 +168,6 @@ export function batchStatement({ parts, rows }: Rows): string {
 
 /** Those of each part in turn. */
 export function parametersOf({ parts, rows }: Rows): Parameter[] {
-  return parts.flatMap((part, index) => {
-    const all = rows[index] ?? [];
-    return formOf(all).parameters(WRITES[part].columns, all);
-  });
+  const form = formOf(rows);
+  return parts.flatMap((part, index) => form.parameters(WRITES[part].columns, rows[index] ?? []));
 }
