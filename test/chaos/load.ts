@@ -170,7 +170,10 @@ export async function stubbornly<T>(call: () => Promise<T>, what: string): Promi
       return await call();
     } catch (error) {
       if (!isUnknown(ConnectError.from(error).code)) throw error;
-      if (tries >= TRIES_MAX) throw new Error(`${what}: no answer after ${tries} tries`, { cause: error });
+      if (tries >= TRIES_MAX)
+        throw new Error(`${what}: no answer after ${tries} tries: ${ConnectError.from(error).message}`, {
+          cause: error,
+        });
       await pauseAfter(tries);
     }
   }

@@ -1,5 +1,5 @@
 /** One process decides: real processes on one database, killed and stopped. */
-import { Client, credentials, status } from '@grpc/grpc-js';
+import { Client, connectivityState, credentials, status } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { AdminService } from '../../gen/yardmaster/v1/admin_service_pb.ts';
 import { runOf } from '../support/conformance.ts';
@@ -91,6 +91,8 @@ describe('a second server on the same database', { timeout: 60_000 }, () => {
   it('takes over when the holder hangs, which cannot commit any more when it wakes, and stands down', async () => {
     const first = await start();
     await submit(first, 'before');
+    const [connected] = clients as [Client];
+    expect(connected.getChannel().getConnectivityState(false)).toBe(connectivityState.READY);
     const second = await start();
     first.pause();
     const pausedMs = performance.now();
@@ -104,6 +106,12 @@ describe('a second server on the same database', { timeout: 60_000 }, () => {
     await until(async () => (await page(first, '/readyz')) === 503, first.logged, TAKEOVER_MS_MAX);
     await until(
       async () => (await failureOf(adminOf(first).listRuns({}))).reason === 'STANDING_BY',
+      first.logged,
+      TAKEOVER_MS_MAX,
+    );
+    // Who is connected to it is sent away, to be led to the other one by whatever stands before both.
+    await until(
+      () => connected.getChannel().getConnectivityState(false) === connectivityState.IDLE,
       first.logged,
       TAKEOVER_MS_MAX,
     );

@@ -65,6 +65,10 @@ export async function listenGrpc({ plane, host, port, gate }: GrpcOptions): Prom
   health.addToServer(server);
   addReflection(server);
   const bound = await bind(server, host, port);
+  // A balancer sends new connections to who decides now; those there are would be told UNAVAILABLE here for good.
+  plane.watchTerm((decides) => {
+    if (!decides && !closing) server.drain(addressOf(host, bound), DRAIN_MS);
+  });
   return {
     port: bound,
     async close() {
@@ -91,6 +95,8 @@ function bind(server: Server, host: string, port: number): Promise<number> {
 }
 
 const SHUTDOWN_MS = 3_000;
+/** Calls under way when this process decides no more are answered at once. */
+const DRAIN_MS = 1_000;
 
 /** Lets calls under way finish for a while; then they are cut. */
 function shutDown(server: Server, address: string): Promise<void> {
